@@ -1,0 +1,36 @@
+"""The grader's port. A grader is a module of this folder, named by its module, or `package.module:Name`."""
+
+from typing import NamedTuple, Protocol
+
+from lessons.records import Problem
+
+
+class Grade(NamedTuple):
+    """How right an attempt is."""
+
+    score: float
+    """In [0, 1]; 1 is wholly right."""
+    answer: str | None = None
+    """The final answer that was read in the text; None where the text has none."""
+    note: str = ""
+    """Worth knowing: "no final answer", "several answers"."""
+
+
+class Grader(Protocol):
+    """Says how right an attempt is, or raises that it cannot tell."""
+
+    def grade(self, problem: Problem, text: str) -> Grade:
+        """Grade one answer text.
+
+        Raises:
+            GradeError: it cannot tell: no reference answer, one it cannot read, or time ran out. Never a guessed 0.
+        """
+        ...
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two final answers are the same answer: what agreement among solutions is counted with.
+
+        Raises:
+            GradeError: it cannot tell.
+        """
+        ...

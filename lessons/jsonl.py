@@ -1,0 +1,107 @@
+"""Records to JSON lines and back. A last line torn by a crash is dropped, and said; any other bad line is an error."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from lessons.errors import InputError
+from lessons.records import Record
+
+R = TypeVar("R", bound=Record)
+
+_encoder = msgspec.json.Encoder()
+
+
+def plain_text(text: str) -> str:
+    """Return the text with lone surrogates replaced by U+FFFD, so that it can be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def encode_line(record: Record) -> bytes:
+    """Return a record as one JSON line, newline included."""
+    return _encoder.encode(record) + b"\n"
+
+
+def write_jsonl(path: Path, records: Iterable[Record]) -> int:
+    """Write records so that the file is there whole or not at all; return how many. Streams: memory does not grow."""
+    count = 0
+    with whole_file(path) as out:
+        for record in records:
+            out.write(encode_line(record))
+            count += 1
+    return count
+
+
+class whole_file:  # noqa: N801 - used like open()
+    """Open a file for writing bytes; it appears under its name, flushed to disk, only when the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> "whole_file":
+        self._out = self.temporary.open("wb")
+        return self
+
+    def write(self, block: bytes) -> None:
+        """Write a block of bytes."""
+        self._out.write(block)
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._out.flush()
+                os.fsync(self._out.fileno())
+        finally:
+            self._out.close()
+        if kind is None:
+            self.temporary.replace(self.path)
+            sync_folder(self.path.parent)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut (POSIX asks for a flush of the folder itself)."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file so that it is there whole or not at all."""
+    with whole_file(path) as out:
+        out.write(data)
+
+
+def read_jsonl(path: Path, kind: type[R], *, torn: Callable[[str], None] | None = None) -> Iterator[R]:
+    """Yield the records of a JSON lines file.
+
+    A last line without its newline that cannot be decoded was torn by a crash: it is dropped, and `torn` is called
+    with a sentence that says so. Blank lines are passed over.
+
+    Raises:
+        InputError: the file is not there, or a line is not a record of this kind; names file, line and field.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    try:
+        lines = path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    with lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if not line.endswith(b"\n"):
+                    if torn is not None:
+                        torn(f"{path}: line {number} was torn by a crash and is dropped")
+                    return
+                raise InputError(f"{path}: line {number}: {error}") from error

@@ -1,0 +1,128 @@
+"""The student's port: one fixed set of weights. Learning returns the next student and leaves this one as it was."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from lessons.records import Lesson, Message, Record
+
+Progress = Callable[[int, int], None]
+"""Called with (done, of how many) while something long goes on."""
+
+
+class Generation(Record, frozen=True, kw_only=True):
+    """How a student answers."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    """0 is greedy."""
+    batch_tokens: int = 4096
+    """Prompt and new tokens that one batch may hold, in all its rows together."""
+
+
+class Training(Record, frozen=True, kw_only=True):
+    """How a student learns. The defaults suit a LoRA of a model of 100M to 1B parameters and some hundred lessons."""
+
+    objective: Literal["sft"] = "sft"
+    """The loss that the student is trained with."""
+    epochs: float = 3.0
+    """Passes over the lessons; 3 as in STAT (arXiv 2510.10023, appendix)."""
+    learning_rate: float = 1e-3
+    """Peak rate. 1e-3 suits rank-16 LoRA on the 135M student; larger models want 1e-4 to 5e-4."""
+    batch_size: int = 8
+    """Lessons in one step; 8 as in STAT."""
+    micro_batch_size: int = 8
+    """Lessons that go through the model at once; the loss does not depend on it."""
+    max_length: int = 1024
+    """Tokens of prompt and completion; a longer lesson is refused before the first step, never cut silently."""
+    rank: int = 16
+    """LoRA rank; 0 trains all weights."""
+    alpha: int = 32
+    dropout: float = 0.0
+    warmup: float = 0.03
+    """Share of the steps in which the rate rises; 0.03 as in STAT."""
+    schedule: str = "cosine"
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    start: Literal["base", "last"] = "last"
+    """Train a fresh adapter on the base model, or go on with the last round's."""
+    order: Literal["shuffled", "sequential"] = "shuffled"
+    """Sequential keeps the selector's order."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the weights while training; auto is bfloat16 where the processor or GPU computes in it."""
+    threads: int = 0
+    """CPU threads for training and answering; 0 leaves it to torch."""
+
+
+class Learned(Record, frozen=True, kw_only=True):
+    """What a training run measured."""
+
+    lessons: int
+    steps: int
+    trained_tokens: int
+    """Completion tokens that carried loss, over one epoch."""
+    loss_first: float
+    """Mean loss over the first tenth of the steps (at least one)."""
+    loss_last: float
+    """Mean loss over the last tenth."""
+    seconds: float
+    adapter: str
+    """Folder name of the saved weights, in the folder that learn was given; it holds their content hash."""
+    losses: tuple[float, ...] = ()
+    """Loss of every step."""
+
+
+class Student(Protocol):
+    """One fixed set of weights (base and adapter)."""
+
+    @property
+    def name(self) -> str:
+        """For people: the model's short name."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Content id of base and adapter: two students with one digest answer alike."""
+        ...
+
+    def answer(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        generation: Generation,
+        *,
+        samples: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> list[list[str]]:  # [prompt][sample]
+        """Answer chats. Greedy (temperature 0) answers do not depend on the batch or the order of the prompts."""
+        ...
+
+    def score(
+        self,
+        rows: Sequence[tuple[Sequence[Message], str]],
+        *,
+        progress: Progress | None = None,
+    ) -> list[list[float]]:  # [row][completion token]
+        """Return the natural-log probability of each token of each completion, its end-of-turn token included."""
+        ...
+
+    def learn(
+        self,
+        lessons: Sequence[Lesson],
+        into: Path,
+        training: Training,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> tuple["Student", Learned]:
+        """Train on lessons and save the next student's weights (safetensors) in the folder `into`.
+
+        Raises:
+            StudentError: the lessons would train silently wrong: no trained tokens, too long, an empty completion.
+        """
+        ...
+
+    def with_adapter(self, folder: Path) -> "Student":
+        """Return the student that `learn` saved in this folder."""
+        ...

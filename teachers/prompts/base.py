@@ -1,0 +1,65 @@
+"""How a teacher is asked for one kind of thing: a template, and the parser of its reply, side by side."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+from jinja2 import StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from lessons.errors import InputError
+from lessons.ids import content_id
+from lessons.records import Message
+from teachers.base import Sampling
+
+T = TypeVar("T")
+
+_TAG = re.compile(r"<(/?)([a-z_]{1,32})>")
+
+
+def fenced(value: object) -> object:
+    """Return text with every `<tag>` broken up, so that what a model wrote cannot close the section that holds it."""
+    return _TAG.sub(r"<\1 \2>", value) if isinstance(value, str) else value
+
+
+_environment = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=fenced, autoescape=False
+)
+
+
+@lru_cache(maxsize=64)
+def _template(source: str) -> Template:
+    return _environment.from_string(source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt(Generic[T]):
+    """One kind of request. Fields are put between `<tag>` and `</tag>`; a field cannot forge a tag."""
+
+    name: str
+    """What calls, counts and costs are grouped by."""
+    system: str
+    user: str
+    """A jinja2 template; an undefined name is an error."""
+    parse: Callable[[str], T]
+    """Reads the reply; raises ParseError where it has not the form that the prompt asks for."""
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def version(self) -> str:
+        """Content id of the wording: replies are only comparable under one version."""
+        return content_id("prompt", system=self.system, user=self.user)
+
+    def messages(self, fields: Mapping[str, object]) -> tuple[Message, ...]:
+        """Render the chat.
+
+        Raises:
+            InputError: a field that the template names is missing.
+        """
+        try:
+            user = _template(self.user).render(fields)
+        except Exception as error:
+            raise InputError(f"prompt {self.name!r} cannot be rendered: {error}") from error
+        return (Message(role="system", content=self.system), Message(role="user", content=user.strip()))
