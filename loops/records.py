@@ -108,3 +108,12 @@ class RoundLearned(Record, frozen=True, kw_only=True):
     taught: str
     """Digest of the student it started from."""
     learned: Learned
+
+
+class Finished(Record, frozen=True, kw_only=True):
+    """`finished.json`: written when a run has come to its end."""
+
+    best: int
+    """Round whose student the run ended with; 0 is the student before any lesson."""
+    finished: str
+    """ISO 8601, UTC."""

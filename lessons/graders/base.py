@@ -27,6 +27,10 @@ class Grader(Protocol):
         """
         ...
 
+    def read(self, text: str) -> str | None:
+        """Return the final answer that the text states, or None where it states none (or several)."""
+        ...
+
     def same(self, one: str, other: str) -> bool:
         """Whether two final answers are the same answer: what agreement among solutions is counted with.
 

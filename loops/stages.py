@@ -1,0 +1,280 @@
+"""The stages of a round. Each is a function of what earlier stages wrote, and is done once."""
+
+from collections import Counter
+from pathlib import Path
+
+from lessons.errors import RoundError
+from lessons.jsonl import write_jsonl
+from lessons.records import Attempt, Dropped, Lesson, LostReply
+from lessons.skills import SkillProfile
+from loops import diagnosing, gate
+from loops.examining import examine as let_answer
+from loops.examining import of_round
+from loops.filters.base import Context, Filter, apply, normal
+from loops.filters.overlap import Overlap
+from loops.methods.base import Method
+from loops.records import ExamMetrics, Marker, RoundLearned
+from loops.replay import replayed
+from loops.round import Round
+from loops.selectors.base import Choice, Selector, new_rows, replay_rows
+from loops.store import read_record, write_record
+from loops.work import Work
+from students.base import Student
+
+
+def examine(work: Work, index: int, student: Student) -> Marker:
+    """The student answers train problems, the grader scores -> answers.jsonl."""
+
+    def do(folder: Path, counts: Counter[str]) -> None:
+        problems = of_round(work.split.train, index, work.recipe.examine.per_round, work.recipe.seed)
+        with work.listener.bar("examine", len(problems)) as progress:
+            attempts = let_answer(
+                student,
+                problems,
+                work.task,
+                work.recipe.student.answer,
+                samples=work.recipe.examine.samples,
+                seed=work.seed(index, "examine"),
+                progress=progress,
+            )
+        counts["examine/attempts"] = write_jsonl(folder / "answers.jsonl", attempts)
+        counts["examine/right"] = sum(attempt.right for attempt in attempts)
+        counts["examine/failed"] = sum(attempt.failed for attempt in attempts)
+        counts["examine/ungraded"] = sum(not attempt.graded for attempt in attempts)
+
+    return work.once(index, "examine", ("answers.jsonl",), do)
+
+
+def diagnose(work: Work, index: int) -> Marker:
+    """Skills lacked by each failed attempt -> attempts.jsonl, profile.json."""
+
+    def do(folder: Path, counts: Counter[str]) -> None:
+        attempts = work.read(index, "answers.jsonl", Attempt)
+        notes: Counter[str] = Counter()
+        if work.recipe.diagnose.by == "needed":
+            found = [diagnosing.by_needed(attempt) for attempt in attempts]
+        else:
+            found = work.asking(
+                "diagnose",
+                counts,
+                lambda caller: diagnosing.by_teacher(attempts, caller, work.catalog, notes),
+                prefix="diagnose",
+            )
+        profile = SkillProfile.of(found, work.catalog.names)
+        counts.update({f"diagnose/{note}": count for note, count in notes.items()})
+        counts["diagnose/failures"] = sum(attempt.failed for attempt in found)
+        write_jsonl(folder / "attempts.jsonl", found)
+        write_record(folder / "profile.json", profile)
+
+    return work.once(index, "diagnose", ("attempts.jsonl", "profile.json"), do)
+
+
+def teach(work: Work, index: int, student: Student) -> Marker:
+    """The method's candidates -> candidates.jsonl, lost.jsonl, dropped_by_method.jsonl."""
+    outputs = ("candidates.jsonl", "lost.jsonl", "dropped_by_method.jsonl")
+
+    def do(folder: Path, counts: Counter[str]) -> None:
+        method: Method = work.recipe.make("method", work.recipe.method, "method")
+        made: list[Round] = []
+
+        async def ask(caller: object) -> list[Lesson]:
+            round_ = _round(work, index, student, caller)
+            made.append(round_)
+            lessons = await method.teach(round_)
+            round_.check_replies()
+            return lessons
+
+        candidates = work.asking("teach", counts, ask)
+        (round_,) = made
+        counts["teach/candidates"] = write_jsonl(folder / "candidates.jsonl", candidates)
+        counts["teach/lost"] = write_jsonl(folder / "lost.jsonl", round_.lost)
+        write_jsonl(folder / "dropped_by_method.jsonl", round_.dropped)
+        counts.update({f"teach/{name}": count for name, count in round_.counts.items()})
+
+    return work.once(index, "teach", outputs, do)
+
+
+def sift(work: Work, index: int) -> Marker:
+    """The filters, one after the other -> kept.jsonl, dropped.jsonl, each drop with its reason."""
+
+    def do(folder: Path, counts: Counter[str]) -> None:
+        lessons = work.read(index, "candidates.jsonl", Lesson)
+        dropped = work.read(index, "dropped_by_method.jsonl", Dropped)
+        context = _context(work, index)
+        filters: list[tuple[str, Filter]] = [
+            (spec["id"], work.recipe.make("filter", spec, f"filters[{place}]"))
+            for place, spec in enumerate(work.recipe.filters)
+        ]
+        for name, judge in [*filters, ("overlap", Overlap())]:
+            lessons, gone = apply(name, judge, lessons, context)
+            dropped += gone
+        counts["filter/kept"] = write_jsonl(folder / "kept.jsonl", lessons)
+        counts["filter/dropped"] = write_jsonl(folder / "dropped.jsonl", dropped)
+        counts.update({f"drop/{drop.check.filter}: {drop.check.reason}": 0 for drop in dropped})
+        counts.update(f"drop/{drop.check.filter}: {drop.check.reason}" for drop in dropped)
+
+    return work.once(index, "filter", ("kept.jsonl", "dropped.jsonl"), do)
+
+
+def select(work: Work, index: int) -> Marker:
+    """Budget, weights from the profile, order, replayed rows -> lessons.jsonl."""
+
+    def do(folder: Path, counts: Counter[str]) -> None:
+        selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
+        candidates = work.read(index, "kept.jsonl", Lesson)
+        if not candidates:
+            raise RoundError(_nothing_left(work, index))
+        profile = profile_of(work, index)
+        rng = work.rng(index, "select")
+        wanted = new_rows(selector.budget, selector.replay, len(candidates))
+        chosen = selector.select(candidates, wanted, Choice(profile=profile, rng=rng))
+        earlier = earlier_lessons(work, index)
+        replay = replayed(
+            replay_rows(len(chosen), selector.replay),
+            attempts=work.read(index, "attempts.jsonl", Attempt),
+            earlier=earlier,
+            profile=profile,
+            instruction=work.task.instruction,
+            index=index,
+            rng=rng,
+        )
+        again = earlier if work.recipe.train.start == "base" else []
+        lessons = [*again, *_interleaved(chosen, replay)]
+        counts["select/new"] = len(chosen)
+        counts["select/replayed"] = len(replay)
+        counts["select/earlier"] = len(again)
+        counts.update({f"skill/{skill}": 0 for skill in profile.rows})
+        counts.update(f"skill/{lesson.provenance.skill}" for lesson in chosen)
+        write_jsonl(folder / "lessons.jsonl", lessons)
+
+    return work.once(index, "select", ("lessons.jsonl",), do)
+
+
+def learn(work: Work, index: int, student: Student) -> Marker:
+    """TRL trains the next student -> student/, learned.json."""
+
+    def do(folder: Path, counts: Counter[str]) -> None:
+        lessons = work.read(index, "lessons.jsonl", Lesson)
+        into = work.folder.clear(index, "student")
+        with work.listener.bar("learn", 0) as progress:
+            start = work.base if work.recipe.train.start == "base" else student
+            next_student, learned = start.learn(
+                lessons, into, work.recipe.train, seed=work.seed(index, "learn"), progress=progress
+            )
+        record = RoundLearned(student=next_student.digest, taught=start.digest, learned=learned)
+        write_record(folder / "learned.json", record)
+        counts["learn/lessons"] = len(lessons)
+        counts["learn/steps"] = learned.steps
+
+    return work.once(index, "learn", ("learned.json",), do)
+
+
+def exam(work: Work, index: int, student: Student, before: int | None) -> Marker:
+    """The held-out set, a paired test against the student before, the gate -> exam.jsonl, metrics.json."""
+
+    def do(folder: Path, counts: Counter[str]) -> None:
+        parts = [("exam", work.split.held_out)] + ([("gate", work.split.gate)] if work.split.gate else [])
+        for name, problems in parts:
+            with work.listener.bar(name, len(problems)) as progress:
+                attempts = let_answer(
+                    student, problems, work.task, work.recipe.student.answer,
+                    seed=work.seed(0, "exam"), progress=progress,
+                )  # fmt: skip
+            write_jsonl(folder / f"{name}.jsonl", attempts)
+        metrics = _metrics(work, index, student.digest, before)
+        counts["exam/right"], counts["exam/graded"] = metrics.right, metrics.n
+        counts["exam/promoted"] = int(metrics.promoted)
+        write_record(folder / "metrics.json", metrics)
+
+    return work.once(index, "exam", ("exam.jsonl", "metrics.json"), do)
+
+
+def profile_of(work: Work, index: int) -> SkillProfile:
+    """Return the profile of a round whose diagnosis is done."""
+    profile = read_record(work.folder.round(index) / "profile.json", SkillProfile)
+    assert profile is not None
+    return profile
+
+
+def metrics_of(work: Work, index: int) -> ExamMetrics:
+    """Return the exam of a round that is done."""
+    metrics = read_record(work.folder.round(index) / "metrics.json", ExamMetrics)
+    assert metrics is not None
+    return metrics
+
+
+def earlier_lessons(work: Work, index: int) -> list[Lesson]:
+    """Return the new lessons of earlier rounds whose student was kept, oldest first, each once."""
+    lessons: dict[str, Lesson] = {}
+    for earlier in range(1, index):
+        if metrics_of(work, earlier).promoted:
+            for lesson in work.read(earlier, "lessons.jsonl", Lesson):
+                if lesson.provenance.method != "replay":
+                    lessons.setdefault(lesson.id, lesson)
+    return list(lessons.values())
+
+
+def _metrics(work: Work, index: int, digest: str, before: int | None) -> ExamMetrics:
+    import msgspec
+
+    attempts = work.read(index, "exam.jsonl", Attempt)
+    if before is None:
+        metrics = gate.sum_up(index, digest, attempts, skills=work.catalog.names)
+        return msgspec.structs.replace(metrics, verdict="the student before any lesson")
+    was = work.read(before, "exam.jsonl", Attempt)
+    start = work.read(0, "exam.jsonl", Attempt)
+    metrics = gate.sum_up(index, digest, attempts, skills=work.catalog.names, before=was, start=start)
+    judged = metrics.change
+    if work.split.gate:
+        judged = gate.compare(work.read(before, "gate.jsonl", Attempt), work.read(index, "gate.jsonl", Attempt))
+        metrics = msgspec.structs.replace(metrics, gate=judged)
+    assert judged is not None
+    promoted, verdict = gate.judge(judged, rule=work.recipe.gate.rule, alpha=work.recipe.gate.alpha)
+    return msgspec.structs.replace(metrics, promoted=promoted, verdict=verdict)
+
+
+def _context(work: Work, index: int) -> Context:
+    exams = (*work.split.held_out, *work.split.gate)
+    return Context(
+        grader=work.task.grader,
+        held_out=frozenset(normal(problem.question) for problem in exams),
+        trained=frozenset(lesson.id for lesson in earlier_lessons(work, index)),
+    )
+
+
+def _round(work: Work, index: int, student: Student, caller: object) -> Round:
+    from teachers.calls import Caller
+
+    assert isinstance(caller, Caller)
+    return Round(
+        index=index,
+        task=work.task,
+        caller=caller,
+        student=student,
+        method=work.recipe.method["id"],
+        problems=work.split.train,
+        pool=work.split.pool or work.split.train,
+        attempts=work.read(index, "attempts.jsonl", Attempt),
+        catalog=work.catalog,
+        profile=profile_of(work, index),
+        context=_context(work, index),
+        rng=work.rng(index, "teach"),
+        max_lost=work.recipe.calls.max_lost,
+    )
+
+
+def _interleaved(chosen: list[Lesson], replay: list[Lesson]) -> list[Lesson]:
+    """Spread the replayed rows evenly among the new ones, so that a sequential order has them throughout."""
+    if not replay:
+        return chosen
+    placed = [((position + 0.5) / len(chosen), 0, lesson) for position, lesson in enumerate(chosen)]
+    placed += [((position + 0.5) / len(replay), 1, lesson) for position, lesson in enumerate(replay)]
+    return [lesson for _, _, lesson in sorted(placed, key=lambda place: place[:2])]
+
+
+def _nothing_left(work: Work, index: int) -> str:
+    dropped = Counter(f"{d.check.filter}: {d.check.reason}" for d in work.read(index, "dropped.jsonl", Dropped))
+    lost = Counter(f"{r.prompt}: {r.reason}" for r in work.read(index, "lost.jsonl", LostReply))
+    leading = (dropped + lost).most_common(1)
+    why = f"most were dropped by {leading[0][0]} ({leading[0][1]})" if leading else "the method made no candidate"
+    return f"round {index}: no lesson is left to train on; {why}; `tutelage show` has the whole funnel"

@@ -1,0 +1,176 @@
+"""The run folder: stages that are done once. A stage's marker is written last, so what has a marker is whole."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+from filelock import FileLock, Timeout
+
+from lessons.errors import InputError
+from lessons.jsonl import write_whole
+from lessons.records import Record
+from loops.records import Marker, RunInfo
+
+R = TypeVar("R", bound=Record)
+
+
+class RunFolder:
+    """One run on disk. Only one process writes it at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / ".lock")
+
+    def start(self, recipe: Mapping[str, Any]) -> bool:
+        """Make the folder, or take an existing one of the same recipe; return whether it is new.
+
+        Raises:
+            InputError: it cannot be written, another process has it, or it holds a run of another recipe.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "rounds").mkdir(exist_ok=True)
+            (self.path / "problems").mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path}: the run folder cannot be made ({error.strerror})") from error
+        if not os.access(self.path, os.W_OK):
+            raise InputError(f"{self.path}: the run folder cannot be written")
+        self.acquire()
+        saved = self.path / "recipe.yaml"
+        if not saved.exists():
+            others = [entry.name for entry in self.path.iterdir() if entry.name not in ("rounds", "problems", ".lock")]
+            if others:
+                self.release()
+                raise InputError(f"{self.path}: is not empty and holds no run (there is {others[0]!r}); name another")
+            write_whole(saved, dump_yaml(recipe))
+            return True
+        from loops.recipe import differing_keys
+
+        differing = differing_keys(read_yaml(saved), recipe)
+        if differing:
+            self.release()
+            raise InputError(
+                f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
+                "name another folder, or resume it as it is with `tutelage resume`"
+            )
+        return False
+
+    def acquire(self) -> None:
+        """Take the folder for this process; it is given back when the process ends, however it ends.
+
+        Raises:
+            InputError: another living process has it.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(f"{self.path}: another process is running this run; wait for it, or stop it") from error
+        except OSError as error:
+            raise InputError(f"{self.path}: the run folder cannot be written ({error.strerror})") from error
+
+    def release(self) -> None:
+        """Give the folder back."""
+        self._lock.release()
+
+    def round(self, index: int) -> Path:
+        """Return a round's folder, making it if need be."""
+        folder = self.path / "rounds" / f"{index:02d}"
+        (folder / ".done").mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def marker(self, index: int, stage: str) -> Marker | None:
+        """Return the marker of a finished stage, or None."""
+        return read_record(self.path / "rounds" / f"{index:02d}" / ".done" / f"{stage}.json", Marker)
+
+    def finish(
+        self, index: int, stage: str, outputs: Iterable[str], counts: Mapping[str, int], seconds: float
+    ) -> Marker:
+        """Write a stage's marker; its outputs must be whole by now."""
+        folder = self.round(index)
+        marker = Marker(
+            stage=stage,
+            round=index,
+            outputs={name: _sha256(folder / name) for name in outputs},
+            counts=dict(counts),
+            seconds=round(seconds, 3),
+            finished=now(),
+        )
+        write_record(folder / ".done" / f"{stage}.json", marker)
+        return marker
+
+    def clear(self, index: int, name: str) -> Path:
+        """Return an empty subfolder of a round for a stage that starts (again)."""
+        folder = self.round(index) / name
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        return folder
+
+    @property
+    def info(self) -> RunInfo | None:
+        """What the run is; None before it has got that far."""
+        return read_record(self.path / "run.json", RunInfo)
+
+
+class Stopwatch:
+    """Wall seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self._start
+
+
+def now() -> str:
+    """Return the time, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write one record as an indented JSON file, whole or not at all."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+
+def read_record(path: Path, kind: type[R]) -> R | None:
+    """Read one record; None where the file is not there.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def dump_yaml(data: Mapping[str, Any]) -> bytes:
+    """Return plain data as YAML, keys in their order."""
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=120).encode()
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that this project wrote."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__})") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: is not a mapping")
+    return data
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
