@@ -25,13 +25,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file.")],
     into: Annotated[Path | None, typer.Option("--into", help="The run folder; default runs/RECIPE-DIGEST.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key of the recipe, such as rounds=3 or method.new=4.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while running.")] = False,
 ) -> None:
     """Run a recipe to its end; the same command again goes on where it stopped."""
     from loops.progress import Silent, Terminal
-    from loops.run import Run
+    from loops.recipe import load
+    from loops.run import Run, run_name
 
-    _finish(Run.start(recipe, into, Silent() if quiet else Terminal()), quiet)
+    resolved = load(recipe, changes or ())
+    _finish(Run.start(resolved, into or run_name(recipe.stem, resolved), Silent() if quiet else Terminal()), quiet)
 
 
 @app.command()

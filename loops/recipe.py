@@ -1,6 +1,6 @@
 """The recipe: one YAML file that says what a run is. Every key has one meaning; every error names its key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -147,8 +147,8 @@ _REQUIRED = ("task", "student", "teacher", "method")
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
 
 
-def load(path: Path) -> Recipe:
-    """Read a recipe file.
+def load(path: Path, changes: Iterable[str] = ()) -> Recipe:
+    """Read a recipe file; `changes` are settings such as `rounds=3` or `method.new=4` that replace the file's own.
 
     Raises:
         InputError: the file cannot be read, is no YAML, or a key or value is wrong; one line that names the key.
@@ -166,6 +166,8 @@ def load(path: Path) -> Recipe:
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise InputError(f"{path}: {place}not valid YAML ({getattr(error, 'problem', error)})") from error
     try:
+        for change in changes:
+            data = _changed(data, change)
         return resolve(data, folder=path.resolve().parent)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -217,6 +219,26 @@ def resolve(data: Any, *, folder: Path | None = None) -> Recipe:
         seed=_whole(given, "seed", default=0, least=0),
         folder=folder,
     )
+
+
+def _changed(data: Any, change: str) -> dict[str, Any]:
+    """Return a copy of a recipe with one dotted key set; the value is read as YAML."""
+    key, equals, text = change.partition("=")
+    if not equals or not key or not isinstance(data, Mapping):
+        raise InputError(f"--set {change}: expected KEY=VALUE, such as rounds=3")
+    copied = dict(cast(Mapping[str, Any], data))
+    first, dot, rest = key.partition(".")
+    if dot:
+        inner = copied.get(first, {})
+        if isinstance(inner, str):
+            inner = {"kind" if first == "teacher" else "model" if first == "student" else "id": inner}
+        copied[first] = _changed(inner, f"{rest}={text}")
+    else:
+        try:
+            copied[first] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {change}: the value is not valid YAML") from error
+    return copied
 
 
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:

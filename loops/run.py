@@ -46,7 +46,8 @@ class Run:
             InputError: the recipe is wrong, or the folder holds a run of another recipe.
         """
         resolved = recipe if isinstance(recipe, Recipe) else load(Path(recipe))
-        folder = RunFolder(into or Path("runs", _default_name(recipe, resolved)))
+        stem = "run" if isinstance(recipe, Recipe) else Path(recipe).stem
+        folder = RunFolder(into or run_name(stem, resolved))
         run = cls(Work(folder=folder, recipe=resolved, listener=listener or Silent()))
         folder.start(resolved.plain())
         return run
@@ -227,6 +228,6 @@ def own_version() -> str:
         return "unknown"
 
 
-def _default_name(recipe: Recipe | Path | str, resolved: Recipe) -> str:
-    stem = "run" if isinstance(recipe, Recipe) else Path(recipe).stem
-    return f"{stem}-{resolved.digest[:6]}"
+def run_name(stem: str, recipe: Recipe) -> Path:
+    """Return the folder that a run is made in where none is named: another recipe, another folder."""
+    return Path("runs", f"{stem}-{recipe.digest[:6]}")

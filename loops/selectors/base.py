@@ -76,17 +76,17 @@ def allocate(available: Mapping[str, int], shares: Mapping[str, float], budget: 
     budget = min(budget, sum(available.values()))
     taken = dict.fromkeys(available, 0)
     while (left := budget - sum(taken.values())) > 0:
-        open_skills = [skill for skill in available if taken[skill] < available[skill]]
-        mass = sum(shares.get(skill, 0.0) for skill in open_skills)
-        wanted = {
-            skill: left * (shares.get(skill, 0.0) / mass if mass else 1 / len(open_skills)) for skill in open_skills
-        }
-        whole = {skill: min(int(want), available[skill] - taken[skill]) for skill, want in wanted.items()}
-        if not any(whole.values()):
-            # Less than one row each: the largest remainders get one, ties in order of name.
-            for skill in sorted(open_skills, key=lambda s: (-wanted[s], s))[:left]:
-                taken[skill] += 1
-            continue
+        room = {skill: count - taken[skill] for skill, count in available.items() if count > taken[skill]}
+        mass = sum(shares.get(skill, 0.0) for skill in room)
+        wanted = {skill: left * (shares.get(skill, 0.0) / mass if mass else 1 / len(room)) for skill in room}
+        whole = {skill: min(int(want), room[skill]) for skill, want in wanted.items()}
         for skill, count in whole.items():
             taken[skill] += count
+        if any(int(want) > whole[skill] for skill, want in wanted.items()):
+            continue  # a skill has run out: what it leaves is shared again
+        # The largest remainders get one each, ties in order of name.
+        rest = left - sum(whole.values())
+        open_skills = [skill for skill in room if whole[skill] < room[skill]]
+        for skill in sorted(open_skills, key=lambda s: (whole[s] - wanted[s], s))[:rest]:
+            taken[skill] += 1
     return taken

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Make the project's own virtual environment (.venv), once. Usage: scripts/setup.sh [--dev]
+# Sourced or called by demo.sh and test.sh. Set PYTHON to choose the interpreter (3.11 or newer).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+extras="tasks"
+[ "${1:-}" = "--dev" ] && extras="tasks,dev"
+venv="${TUTELAGE_VENV:-.venv}"
+stamp="$venv/.tutelage-$extras"
+wanted="$(cat pyproject.toml scripts/setup.sh | cksum)"
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+  exit 0
+fi
+
+fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+python=""
+for candidate in "${PYTHON:-}" python3 python3.12 python3.11 python3.13; do
+  if [ -n "$candidate" ] && command -v "$candidate" >/dev/null && fits "$candidate"; then python="$candidate"; break; fi
+done
+if [ -z "$python" ]; then
+  echo "setup: Python 3.11 or newer is needed; set PYTHON to its path" >&2
+  exit 2
+fi
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+[ -x "$venv/bin/python" ] || { say "making $venv with $($python --version)"; "$python" -m venv "$venv"; }
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+# The torch that fits the machine, first and alone: whatever else needs torch then takes the one that is there.
+if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+  if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
+    say "torch for CUDA (some gigabytes)"
+    pip install -q 'torch>=2.11'
+  elif [ "$(uname -s)" != Linux ] || [ "$(uname -m)" != x86_64 ]; then
+    say "torch"
+    pip install -q 'torch>=2.11'
+  else
+    say "torch for CPU"
+    # The CPU build, from wherever this machine's pip is set up to look; else from PyTorch's own list of CPU builds.
+    pip install -q 'torch==2.13.0+cpu' 2>/dev/null \
+      || PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu pip install -q 'torch==2.13.0+cpu'
+  fi
+fi
+say "tutelage and what it needs"
+pip install -q -e ".[$extras]"
+"$venv/bin/python" -m compileall -q -j 2 "$venv/lib" >/dev/null 2>&1 || true
+printf '%s' "$wanted" > "$stamp"
