@@ -110,7 +110,7 @@ class Work:
             with Ledger.open(self.folder.path / "calls.sqlite") as ledger, self.listener.bar(title, 0) as progress:
 
                 def told(totals: CallTotals) -> None:
-                    progress(totals.answered + sum(totals.lost.values()), totals.asked)
+                    progress(totals.parsed + sum(totals.lost.values()), totals.asked)
 
                 caller = Caller(
                     self.teacher,
