@@ -1,0 +1,124 @@
+"""Every command of the README and of the pages is run, in a small form: a new command in them fails here first."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = {
+    "task": {"id": "skills_demo", "train": 4, "held_out": 2},
+    "student": {"model": "tiny", "answer": {"max_tokens": 8}, "adapter": {"rank": 2}},
+    "teacher": {"kind": "rule_tutor"},
+    "method": "rationale",
+    "train": {"epochs": 1},
+    "gate": {"rule": "always"},
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    lines = [line.partition("#")[0].strip() for block in blocks(page, "bash") for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def tutelage(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from loops.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
+    done = tutelage("run", "recipe.yaml", "--into", "runs/NAME", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "report  runs/NAME/report.html" in done.stdout
+    assert (folder / "runs/NAME/report.html").stat().st_size > 100_000
+    return folder
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    assert commands(ROOT / "README.md")[:2] == ["./scripts/demo.sh", "./scripts/test.sh"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted({command for page in PAGES for command in commands(page) if not command.startswith("./scripts/")}),
+)
+def test_command_of_a_page(command: str, place: Path) -> None:
+    program, *arguments = shlex.split(command)
+    assert program == "tutelage", f"a page has a command that no test knows: {command}"
+    lesson = json.loads((place / "runs/NAME/rounds/01/lessons.jsonl").read_text().splitlines()[0])
+    if "LESSON" in arguments:
+        listed = json.loads(tutelage("show", "runs/NAME", "--json", cwd=place).stdout)
+        assert listed
+        from lessons.jsonl import read_jsonl
+        from lessons.records import Lesson
+
+        first = next(read_jsonl(place / "runs/NAME/rounds/01/lessons.jsonl", Lesson))
+        assert first.completion == lesson["completion"]
+        arguments[arguments.index("LESSON")] = first.id[:8]
+    if "method.new=4" in arguments:  # the page's recipe has stat_syn
+        (place / "recipe.yaml").write_text(yaml.safe_dump({**SMALL, "method": "stat_syn"}))
+        arguments = [a.replace("rounds=5", "rounds=1").replace("method.new=4", "method.new=1") for a in arguments]
+    try:
+        done = tutelage(*arguments, cwd=place)
+    finally:
+        (place / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", ["gaps", "show", "report", "methods", "doctor"])
+def test_json_of_every_reading_command(command: str, place: Path) -> None:
+    arguments = [command] if command in ("methods", "doctor") else [command, "runs/NAME"]
+    done = tutelage(*arguments, "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_the_python_of_the_readme(place: Path) -> None:
+    (code,) = blocks(ROOT / "README.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["0", "1"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+def test_demo_script_twice(tmp_path: Path) -> None:
+    """The demo's script with a tiny student, in the environment that runs the tests: the second time changes nothing."""
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(SMALL))
+    venv = Path(sys.prefix)
+    if not (venv / "bin" / "tutelage").exists() or not list(venv.glob(".tutelage-*")):
+        pytest.skip("the tests do not run in an environment that scripts/setup.sh made")
+    environment = {**os.environ, "TUTELAGE_DEMO_RECIPE": str(recipe), "TUTELAGE_VENV": str(venv)}
+    command = [str(ROOT / "scripts" / "demo.sh"), str(tmp_path / "demo")]
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    assert first.returncode == 0, first.stderr
+    assert "report.html" in first.stdout
+    before = (tmp_path / "demo/rounds/01/lessons.jsonl").stat().st_mtime_ns
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    assert second.stdout == first.stdout
+    assert (tmp_path / "demo/rounds/01/lessons.jsonl").stat().st_mtime_ns == before
