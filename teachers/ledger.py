@@ -1,0 +1,250 @@
+"""The ledger: every teacher reply that was paid for, on disk before anybody uses it, never bought twice."""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import msgspec
+
+from lessons.errors import InputError
+from lessons.ids import content_id
+from lessons.records import Message, Record
+from teachers.base import Reply, Sampling, Usage
+from teachers.ledger_file import begin, connect, connect_to_read, prepare, said
+
+BATCH = 100
+"""Puts at most in one transaction: nine values each, and older SQLites take 999 in a statement."""
+_PUT = "INSERT INTO calls VALUES {} ON CONFLICT (id) DO NOTHING"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_GET = "SELECT record FROM calls WHERE id = ?"
+_COUNT = """
+SELECT purpose, count(*), count(*) - count(completion), total(seconds),
+    sum(prompt), sum(cached_prompt), sum(completion), sum(reasoning) FROM calls GROUP BY purpose ORDER BY min(rowid)
+"""
+
+
+class Call(Record, frozen=True, kw_only=True):
+    """One request to a teacher and the reply that it got."""
+
+    id: str
+    """`call_key` of the request."""
+    teacher: str
+    purpose: str
+    """Name of the prompt; a repair turn has "/repair" after it."""
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    sample: int
+    """Index among the replies that were asked for with these messages."""
+    reply: Reply
+    seconds: float
+    """From sending to the whole reply, the client's own retries included."""
+    created: str
+    """ISO 8601, UTC: when the reply was there."""
+
+
+class CallCount(Record, frozen=True, kw_only=True):
+    """The calls of one purpose, added up. A sum of tokens is None where no reply told any."""
+
+    calls: int
+    unmeasured: int
+    """Calls whose reply did not tell its completion tokens: the sums lack them."""
+    seconds: float
+    """Added over calls that went on at the same time: not wall time."""
+    tokens: Usage
+
+
+def call_key(teacher: str, messages: Sequence[Message], sampling: Sampling, sample: int) -> str:
+    """Return the id of a request, 16 hex digits: a content hash of who is asked what, how, and for which sample."""
+    settings = msgspec.structs.asdict(sampling)
+    settings |= {"temperature": float(sampling.temperature), "top_p": float(sampling.top_p)}  # 0 and 0.0 are one value
+    settings["stop"] = list(sampling.stop)
+    chat = [[message["role"], message["content"]] for message in messages]
+    return content_id("call", teacher=teacher, messages=chat, sampling=settings, sample=sample)
+
+
+class _Put(NamedTuple):
+    call: Call
+    record: bytes
+    future: "asyncio.Future[Call]"
+    loop: asyncio.AbstractEventLoop
+
+
+class Ledger:
+    """A SQLite file of calls. Open it with `Ledger.open`; close it, or use it in a `with` block.
+
+    Puts of many tasks share a transaction, and each is flushed to disk (WAL, synchronous=FULL) before its `put`
+    returns: a process killed at any byte loses only what had not returned. Several processes may use one file.
+    """
+
+    def __init__(self, path: Path, reader: sqlite3.Connection) -> None:
+        self.path = path
+        self._reader = reader
+        self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._write_all, name=f"ledger {path.name}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a ledger, or begin one (file mode 0600) where there is none.
+
+        Raises:
+            InputError: the file cannot be opened, is damaged, or is not a ledger of this version. It is left as it is.
+        """
+        with said(path):
+            if not path.exists():
+                begin(path)
+            with closing(connect(path)) as connection:
+                prepare(path, connection)
+            return cls(path, connect(path))
+
+    def get(self, key: str) -> Call | None:
+        """Return the call under this key, or None. Microseconds; may be called from the event loop."""
+        with said(self.path):
+            row = self._reader.execute(_GET, (key,)).fetchone()
+            return _call(row[0]) if row else None
+
+    def has(self, teacher: str) -> bool:
+        """Whether this teacher has ever answered. Reads the whole table where it has not."""
+        with said(self.path):
+            return self._reader.execute("SELECT 1 FROM calls WHERE teacher = ?", (teacher,)).fetchone() is not None
+
+    async def put(self, call: Call) -> Call:
+        """Write a call and return it once it is on disk; where the key was taken, return the call that stays there.
+
+        The call is on its way as soon as this is called: cancelling the wait does not lose it.
+        """
+        loop = asyncio.get_running_loop()
+        item = _Put(call, msgspec.json.encode(call), loop.create_future(), loop)
+        with self._lock:
+            if self._closed:
+                raise InputError(f"{self.path}: the ledger is closed")
+            self._queue.put(item)
+        return await item.future
+
+    def close(self) -> None:
+        """Write what was put, then let go of the file. May be called twice."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _write_all(self) -> None:
+        """Take whatever has gathered since the last flush, and write it in one transaction; until closed."""
+        connection: sqlite3.Connection | None = None
+        going = True
+        while going:
+            batch = [self._queue.get()]
+            while len(batch) < BATCH and not self._queue.empty():
+                batch.append(self._queue.get())
+            puts = [item for item in batch if item is not None]
+            going = len(puts) == len(batch)
+            if not puts:
+                continue
+            try:
+                with said(self.path):
+                    connection = connection or connect(self.path)
+                    settled = _write(connection, puts)
+            except Exception as error:  # noqa: BLE001 - it belongs to those who wait, not to this thread
+                _settle([(item, error) for item in puts])
+            else:
+                _settle(list(zip(puts, settled, strict=True)))
+        if connection is not None:
+            connection.close()
+
+
+def _write(connection: sqlite3.Connection, puts: Sequence[_Put]) -> list[Call]:  # [put]
+    """Write all in one statement, which is one transaction.
+
+    One statement and not one for each row: each gives the interpreter's lock away, and gets it back only after the
+    event loop's thread has had its turn.
+    """
+    values: list[object] = []
+    for call, record, _, _ in puts:
+        used = call.reply.usage
+        values += (call.id, call.teacher, call.purpose, call.seconds)
+        values += (used.prompt, used.cached_prompt, used.completion, used.reasoning, record)
+    written = connection.execute(_PUT.format(", ".join([_ROW] * len(puts))), values).rowcount
+    if written == len(puts):
+        return [put.call for put in puts]
+    return [_call(connection.execute(_GET, (put.call.id,)).fetchone()[0]) for put in puts]
+
+
+def _settle(outcomes: Sequence[tuple[_Put, Call | Exception]]) -> None:
+    """Wake those who wait, once for each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Put, Call | Exception]]] = {}
+    for item, outcome in outcomes:
+        by_loop.setdefault(item.loop, []).append((item, outcome))
+    for loop, own in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_wake, own)
+        except RuntimeError:  # the loop is closed: nobody waits any more, and the calls are on disk
+            continue
+
+
+def _wake(outcomes: Sequence[tuple[_Put, Call | Exception]]) -> None:
+    for item, outcome in outcomes:
+        if item.future.done():  # cancelled meanwhile
+            continue
+        if isinstance(outcome, Exception):
+            item.future.set_exception(outcome)
+        else:
+            item.future.set_result(outcome)
+
+
+def read_calls(path: Path, ids: Iterable[str] | None = None) -> Iterator[Call]:
+    """Yield calls of a ledger, read-only, also while a run writes it or after one was killed.
+
+    All calls in the order in which they were written, or those with these ids in the order given; an id that is not
+    there is passed over. Streams: memory does not grow.
+
+    Raises:
+        InputError: there is no ledger at this path, or it is damaged.
+    """
+    with said(path), closing(connect_to_read(path)) as connection:
+        if ids is None:
+            for row in connection.execute("SELECT record FROM calls ORDER BY rowid"):
+                yield _call(row[0])
+        else:
+            for key in ids:
+                for row in connection.execute(_GET, (key,)):
+                    yield _call(row[0])
+
+
+def call_counts(path: Path) -> Mapping[str, CallCount]:
+    """Return calls and tokens by purpose, in the order in which the purposes first came up; read-only.
+
+    Raises:
+        InputError: there is no ledger at this path, or it is damaged.
+    """
+    with said(path), closing(connect_to_read(path)) as connection:
+        return {
+            purpose: CallCount(
+                calls=calls,
+                unmeasured=unmeasured,
+                seconds=seconds,
+                tokens=Usage(prompt=prompt, cached_prompt=cached, completion=completion, reasoning=reasoning),
+            )
+            for purpose, calls, unmeasured, seconds, prompt, cached, completion, reasoning in connection.execute(_COUNT)
+        }
+
+
+def _call(record: bytes) -> Call:
+    return _decoder.decode(record)
+
+
+_decoder = msgspec.json.Decoder(Call)
