@@ -70,7 +70,7 @@ def find(family: str, plugin: str, *, where: str, folder: Path | None = None) ->
 
 def _of_the_user(plugin: str, where: str, folder: Path | None) -> type[Any]:
     module_name, _, name = plugin.partition(":")
-    _import_from(folder)
+    import_from(folder)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -83,7 +83,7 @@ def _of_the_user(plugin: str, where: str, folder: Path | None) -> type[Any]:
     return typing.cast(type[Any], found)
 
 
-def _import_from(folder: Path | None) -> None:
+def import_from(folder: Path | None) -> None:
     """Let a module that lies beside the recipe, or in the current folder, be imported, after all installed ones."""
     for path in (folder, Path.cwd()):
         if path is not None and (name := str(path.resolve())) not in sys.path:

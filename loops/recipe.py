@@ -179,6 +179,7 @@ def resolve(data: Any, *, folder: Path | None = None) -> Recipe:
     Raises:
         InputError: a key is unknown or missing, or a value is wrong; names the key and the nearest known ones.
     """
+    plugins.import_from(folder)
     if not isinstance(data, Mapping):
         raise InputError("a recipe is a mapping with the keys task, student, teacher, method")
     given = {str(key): value for key, value in cast(Mapping[Any, Any], data).items()}

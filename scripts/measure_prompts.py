@@ -57,7 +57,7 @@ async def main() -> None:
     """Ask, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--solutions", type=Path, required=True, help="JSON lines: question, solution, is_correct")
-    parser.add_argument("--skills", type=Path, default=Path(__file__).parent / "recipes" / "gsm8k_skills.yaml")
+    parser.add_argument("--skills", type=Path, default=Path(__file__).parent / "skills" / "gsm8k.yaml")
     parser.add_argument("--model", required=True)
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--key", default="OPENAI_API_KEY", help="name of the environment variable that holds the key")

@@ -1,0 +1,199 @@
+"""A run folder, read for people: finished, running or killed. Nothing is loaded before it is asked for.
+
+Any file of a stage may be missing; what is not there is None or an empty stream, never an error. A damaged file is one.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lessons.errors import InputError
+from lessons.jsonl import read_jsonl
+from lessons.records import Attempt, Dropped, Lesson, LostReply, Problem, Record
+from lessons.skills import SkillProfile
+from loops.records import STAGES, ExamMetrics, Finished, Marker, RoundLearned, RunInfo
+from loops.store import read_record, read_yaml
+from teachers.ledger import Call, CallCount, call_counts, read_calls
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """One round of a run. Small files are read once, when first asked for; streams are read anew each time."""
+
+    index: int
+    folder: Path
+
+    @cached_property
+    def markers(self) -> dict[str, Marker]:
+        """Finished stages by name, in the order of `STAGES`; stages of another name come last."""
+        found = {
+            marker.stage: marker
+            for path in sorted((self.folder / ".done").glob("*.json"))
+            if (marker := read_record(path, Marker)) is not None
+        }
+        names = [stage for stage in STAGES if stage in found]
+        return {name: found[name] for name in (*names, *sorted(found.keys() - set(names)))}
+
+    @cached_property
+    def profile(self) -> SkillProfile | None:
+        """What the student lacked when the round began; None before `diagnose`."""
+        return read_record(self.folder / "profile.json", SkillProfile)
+
+    @cached_property
+    def learned(self) -> RoundLearned | None:
+        """The round's training; None before `learn`."""
+        return read_record(self.folder / "learned.json", RoundLearned)
+
+    @cached_property
+    def metrics(self) -> ExamMetrics | None:
+        """The round's exam; None before `exam`."""
+        return read_record(self.folder / "metrics.json", ExamMetrics)
+
+    @property
+    def next_stage(self) -> str | None:
+        """The stage that runs now or would run next; None once the exam is done. Round 0 has its exam only."""
+        if self.metrics is not None:
+            return None
+        if self.index == 0:
+            return "exam"
+        return next((stage for stage in STAGES if stage not in self.markers), None)
+
+    def has(self, name: str) -> bool:
+        """Whether a file of the round is there."""
+        return (self.folder / name).is_file()
+
+    def attempts(self) -> Iterator[Attempt]:
+        """Yield the student's answers to the train problems, diagnosed where that is done."""
+        return self._stream("attempts.jsonl" if self.has("attempts.jsonl") else "answers.jsonl", Attempt)
+
+    def exam(self) -> Iterator[Attempt]:
+        """Yield the answers to the held-out problems."""
+        return self._stream("exam.jsonl", Attempt)
+
+    def candidates(self) -> Iterator[Lesson]:
+        """Yield what the method made."""
+        return self._stream("candidates.jsonl", Lesson)
+
+    def kept(self) -> Iterator[Lesson]:
+        """Yield the candidates that every filter passed."""
+        return self._stream("kept.jsonl", Lesson)
+
+    def lessons(self) -> Iterator[Lesson]:
+        """Yield what the student is trained on, replayed rows included."""
+        return self._stream("lessons.jsonl", Lesson)
+
+    def dropped(self) -> Iterator[Dropped]:
+        """Yield what was dropped; before the filters have run, what the method itself dropped."""
+        return self._stream("dropped.jsonl" if self.has("dropped.jsonl") else "dropped_by_method.jsonl", Dropped)
+
+    def lost(self) -> Iterator[LostReply]:
+        """Yield the teacher's replies that never became a candidate."""
+        return self._stream("lost.jsonl", LostReply)
+
+    def is_new(self, lesson: Lesson) -> bool:
+        """Whether a trained row was written for this round; else it replays what the student knew or learned before."""
+        return lesson.provenance.method != "replay" and lesson.provenance.round == self.index
+
+    def _stream(self, name: str, kind: type[R]) -> Iterator[R]:
+        return read_jsonl(self.folder / name, kind) if self.has(name) else iter(())
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run folder. Make it with `RunView.open`; it never writes."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | str) -> "RunView":
+        """Look at a run folder.
+
+        Raises:
+            InputError: there is no run at this path.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise InputError(f"{folder}: there is no such folder; name the folder of a run")
+        if not (folder / "run.json").is_file() and not (folder / "recipe.yaml").is_file():
+            raise InputError(f"{folder}: is not a run (it holds neither run.json nor recipe.yaml)")
+        return cls(folder)
+
+    @classmethod
+    def of(cls, run: "RunView | Path | str") -> "RunView":
+        """Return the run itself, or open the folder.
+
+        Raises:
+            InputError: there is no run at this path.
+        """
+        return run if isinstance(run, RunView) else cls.open(run)
+
+    @property
+    def name(self) -> str:
+        """The run's id, or the folder's name before it has one."""
+        return self.info.id if self.info else self.path.resolve().name
+
+    @cached_property
+    def info(self) -> RunInfo | None:
+        """What the run is; None where it was stopped before it knew."""
+        return read_record(self.path / "run.json", RunInfo)
+
+    @cached_property
+    def finished(self) -> Finished | None:
+        """When the run came to its end, and with which round's student; None where it has not."""
+        return read_record(self.path / "finished.json", Finished)
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe with every default filled in; empty where the file is not there."""
+        path = self.path / "recipe.yaml"
+        return read_yaml(path) if path.is_file() else {}
+
+    @cached_property
+    def rounds(self) -> tuple[RoundView, ...]:
+        """The rounds that have begun, first to last; round 0 is the student before any lesson."""
+        folder = self.path / "rounds"
+        if not folder.is_dir():
+            return ()
+        names = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.isdigit()]
+        return tuple(RoundView(int(name), folder / name) for name in sorted(names, key=int))
+
+    def round(self, index: int) -> RoundView | None:
+        """Return a round by its number, or None where it has not begun."""
+        return next((turn for turn in self.rounds if turn.index == index), None)
+
+    @property
+    def examined(self) -> tuple[RoundView, ...]:
+        """The rounds whose exam is done."""
+        return tuple(turn for turn in self.rounds if turn.metrics is not None)
+
+    @property
+    def state(self) -> str:
+        """Where the run stands, for people: "finished", or the round and stage that it is in."""
+        if self.finished is not None:
+            return "finished"
+        if not self.rounds:
+            return "not begun"
+        last = self.rounds[-1]
+        if last.next_stage is not None:
+            return f"in round {last.index}, {last.next_stage}" if last.index else "in the first exam"
+        return f"after round {last.index}" if last.index else "after the first exam"
+
+    def problems(self, part: str) -> Iterator[Problem]:
+        """Yield the problems of a part: train, pool, warm_up, gate or held_out."""
+        path = self.path / "problems" / f"{part}.jsonl"
+        return read_jsonl(path, Problem) if path.is_file() else iter(())
+
+    def calls(self, ids: Iterable[str]) -> Iterator[Call]:
+        """Yield the teacher's calls with these ids that the ledger holds."""
+        path = self.path / "calls.sqlite"
+        return read_calls(path, ids) if path.is_file() else iter(())
+
+    @cached_property
+    def call_counts(self) -> dict[str, CallCount]:
+        """Calls and tokens by purpose; empty without a ledger."""
+        path = self.path / "calls.sqlite"
+        return dict(call_counts(path)) if path.is_file() else {}

@@ -1,0 +1,196 @@
+"""`tutelage show RUN`: the funnel of every round, from what the teacher was asked to what was trained on."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lessons.records import Record
+from loops.reading import RoundView, RunView
+from loops.records import Change
+from loops.views.text import View
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Drop(Record, frozen=True, kw_only=True):
+    """How many candidates one filter dropped for one reason, or how many replies one prompt lost."""
+
+    by: str
+    """The filter, or the name of the prompt."""
+    reason: str
+    count: int
+
+
+class Stage(Record, frozen=True, kw_only=True):
+    """A finished stage."""
+
+    name: str
+    seconds: float
+
+
+class Loss(Record, frozen=True, kw_only=True):
+    """The training of a round."""
+
+    lessons: int
+    steps: int
+    trained_tokens: int
+    first: float
+    last: float
+    """Mean loss over the first and the last tenth of the steps."""
+    seconds: float
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """The exam of a round. Shares in [0, 1]."""
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    change: Change | None
+    promoted: bool
+    verdict: str
+
+
+class Funnel(Record, frozen=True, kw_only=True):
+    """One round, from asked to trained. A count is None where the stage has not been reached."""
+
+    round: int
+    asked: int | None
+    from_ledger: int | None
+    """Of these, calls that an earlier try had paid for."""
+    answered: int | None
+    parsed: int | None
+    lost: tuple[Drop, ...]
+    """Replies that never became a candidate, most frequent first."""
+    candidates: int | None
+    """All that the method made, those that it dropped itself included."""
+    dropped: tuple[Drop, ...]
+    """Most frequent first."""
+    kept: int | None
+    new: int | None
+    """Lessons of this round that were chosen."""
+    replayed: int | None
+    """Rows that keep what the student knew or learned before."""
+    trained: int | None
+    stages: tuple[Stage, ...]
+    next_stage: str | None
+    """The stage that runs now or would run next; None where the round is done."""
+    loss: Loss | None
+    outcome: Outcome | None
+
+
+class Spent(Record, frozen=True, kw_only=True):
+    """The teacher's calls of one purpose. Tokens are None where no reply told any."""
+
+    purpose: str
+    calls: int
+    prompt: int | None
+    completion: int | None
+    reasoning: int | None
+    """Tokens of thoughts; most endpoints count them among the completion's."""
+    unmeasured: int
+    """Calls whose reply did not tell its tokens: the sums lack them."""
+
+
+class Show(View, frozen=True, kw_only=True):
+    """What `show` shows."""
+
+    run: str
+    state: str
+    rounds: tuple[Funnel, ...]
+    teacher: tuple[Spent, ...]
+
+    def render(self) -> "RenderableType":
+        """Return the view for a terminal."""
+        from loops.views.show_text import rendered
+
+        return rendered(self)
+
+
+def show(path: Path | str | RunView) -> Show:
+    """Count what became of everything in every round of a run.
+
+    Raises:
+        InputError: there is no run at this path, or a file of it is damaged.
+    """
+    run = RunView.of(path)
+    spent = tuple(
+        Spent(
+            purpose=purpose,
+            calls=row.calls,
+            prompt=row.tokens.prompt,
+            completion=row.tokens.completion,
+            reasoning=row.tokens.reasoning,
+            unmeasured=row.unmeasured,
+        )
+        for purpose, row in run.call_counts.items()
+    )
+    return Show(run=run.name, state=run.state, rounds=tuple(funnel(turn) for turn in run.rounds), teacher=spent)
+
+
+def funnel(turn: RoundView) -> Funnel:
+    """Count one round. Streams its files; memory does not grow with them."""
+    taught = turn.markers["teach"].counts if "teach" in turn.markers else {}
+    drops = Counter((row.check.filter, row.check.reason) for row in turn.dropped())
+    kept = sum(1 for _ in turn.kept()) if turn.has("kept.jsonl") else None
+    candidates: int | None = None
+    if kept is not None:
+        candidates = kept + drops.total()
+    elif turn.has("candidates.jsonl"):
+        candidates = sum(1 for _ in turn.candidates()) + drops.total()
+    rows = Counter(turn.is_new(lesson) for lesson in turn.lessons()) if turn.has("lessons.jsonl") else None
+    return Funnel(
+        round=turn.index,
+        asked=taught.get("teach/asked"),
+        from_ledger=taught.get("teach/from ledger"),
+        answered=taught.get("teach/answered"),
+        parsed=taught.get("teach/parsed"),
+        lost=_most_first(Counter((row.prompt, row.reason) for row in turn.lost())),
+        candidates=candidates,
+        dropped=_most_first(drops),
+        kept=kept,
+        new=rows[True] if rows is not None else None,
+        replayed=rows[False] if rows is not None else None,
+        trained=rows.total() if rows is not None else None,
+        stages=tuple(Stage(name=name, seconds=marker.seconds) for name, marker in turn.markers.items()),
+        next_stage=turn.next_stage,
+        loss=loss_of(turn),
+        outcome=_outcome(turn),
+    )
+
+
+def _most_first(counts: Counter[tuple[str, str]]) -> tuple[Drop, ...]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Drop(by=by, reason=reason, count=number) for (by, reason), number in ordered)
+
+
+def loss_of(turn: RoundView) -> Loss | None:
+    """Return the training of a round; None before it is done."""
+    if turn.learned is None:
+        return None
+    learned = turn.learned.learned
+    return Loss(
+        lessons=learned.lessons,
+        steps=learned.steps,
+        trained_tokens=learned.trained_tokens,
+        first=learned.loss_first,
+        last=learned.loss_last,
+        seconds=learned.seconds,
+    )
+
+
+def _outcome(turn: RoundView) -> Outcome | None:
+    exam = turn.metrics
+    if exam is None:
+        return None
+    return Outcome(
+        n=exam.n,
+        accuracy=exam.accuracy,
+        low=exam.low,
+        high=exam.high,
+        change=exam.change,
+        promoted=exam.promoted,
+        verdict=exam.verdict,
+    )
