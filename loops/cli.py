@@ -71,12 +71,13 @@ def show(path: RunPath, as_json: AsJson = False) -> None:
 def why(
     path: RunPath,
     lesson: Annotated[str, typer.Argument(help="A lesson's id, or the beginning of it.")],
+    dropped: Annotated[bool, typer.Option("--dropped", help="Look among the dropped candidates only.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show why a lesson exists, or why a candidate was dropped: from the failure to what became of the skill."""
     from loops.views.why import why as view
 
-    _show(view, path, as_json, lesson)
+    _show(lambda run: view(run, lesson, dropped=dropped), path, as_json)
 
 
 @app.command()
@@ -130,13 +131,23 @@ def _finish(running: Any, quiet: bool) -> None:
     running.to_the_end()
     written = write_report(running.folder)
     if not quiet:
-        print(view(running.folder).text())  # noqa: T201 - the command's answer
+        _print_view(view(running.folder))
         print(f"\nreport  {written}\ngaps    tutelage gaps {running.folder}")  # noqa: T201 - the command's answer
 
 
-def _show(view: Any, path: Path, as_json: bool, *arguments: str) -> None:
-    found = view(path, *arguments)
-    _print_json(found.data()) if as_json else print(found.text())  # noqa: T201 - the command's answer
+def _show(view: Any, path: Path, as_json: bool) -> None:
+    found = view(path)
+    _print_json(found.data()) if as_json else _print_view(found)
+
+
+def _print_view(found: Any) -> None:
+    """Print a view in colour and at the terminal's width where there is one, and plain elsewhere."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console(highlight=False).print(found.render())
+    else:
+        print(found.text())  # noqa: T201 - the command's answer
 
 
 def _print_json(data: Any) -> None:

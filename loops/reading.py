@@ -60,7 +60,7 @@ class RoundView:
             return None
         if self.index == 0:
             return "exam"
-        return next((stage for stage in STAGES if stage not in self.markers), None)
+        return next((stage for stage in STAGES if stage not in self.markers), "exam")
 
     def has(self, name: str) -> bool:
         """Whether a file of the round is there."""

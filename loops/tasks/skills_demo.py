@@ -44,6 +44,11 @@ class SkillsDemo:
     """Held-out problems for each skill, at least 1; fewer than 30 are too noisy to tell skills apart."""
     gate: int = 0
     """Problems for each skill that decide whether a round's student is kept; 0: the held-out problems decide."""
+    warm_up: int = 0
+    """Problems for each warmed-up skill that the student is taught before round 1. A handful teaches the form of an
+    answer, which SmolLM2-135M does not take from the instruction alone; many make it know a skill from the start."""
+    warm_up_skills: tuple[str, ...] = ()
+    """The skills that are warmed up; none named: all of the task's."""
 
     def __post_init__(self) -> None:
         if not self.skills:
@@ -51,10 +56,15 @@ class SkillsDemo:
         for name in self.skills:
             if name not in demo.SKILLS:
                 raise InputError(f"task.skills: there is no skill {name!r}; {nearest(name, demo.SKILLS)}")
+        for name in self.warm_up_skills:
+            if name not in self.skills:
+                raise InputError(
+                    f"task.warm_up_skills: {name!r} is no skill of task.skills; {nearest(name, self.skills)}"
+                )
         if len(set(self.skills)) < len(self.skills):
             raise InputError("task.skills: a skill is named twice")
-        if self.train < 1 or self.held_out < 1 or self.gate < 0:
-            raise InputError("task: train and held_out must be at least 1, gate at least 0")
+        if min(self.train, self.held_out) < 1 or min(self.gate, self.warm_up) < 0:
+            raise InputError("task: train and held_out must be at least 1, gate and warm_up at least 0")
 
     @property
     def grader(self) -> Grader:
@@ -72,13 +82,14 @@ class SkillsDemo:
         Raises:
             InputError: a skill has not so many different problems.
         """
-        parts: dict[str, list[list[Problem]]] = {"held_out": [], "gate": [], "train": []}
+        # The exam first, so that it stays the same whatever else is asked for.
+        parts: dict[str, list[list[Problem]]] = {"held_out": [], "gate": [], "train": [], "warm_up": []}
         for skill in self.skills:
             seen: set[tuple[str, ...]] = set()
             for part, of_skills in parts.items():
-                of_skills.append(self._draw(skill, part, getattr(self, part), seed, seen))
-        mixed = {part: tuple(chain(*zip(*columns, strict=True))) for part, columns in parts.items()}
-        return Split(train=mixed["train"], held_out=mixed["held_out"], gate=mixed["gate"])
+                if part != "warm_up" or skill in (self.warm_up_skills or self.skills):
+                    of_skills.append(self._draw(skill, part, getattr(self, part), seed, seen))
+        return Split(**{part: tuple(chain(*zip(*columns, strict=True))) for part, columns in parts.items()})
 
     def _draw(self, skill: str, part: str, count: int, seed: int, seen: set[tuple[str, ...]]) -> list[Problem]:
         rng = Random(seed_of("skills_demo", seed, part, skill))
