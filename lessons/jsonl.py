@@ -1,6 +1,7 @@
 """Records to JSON lines and back. A last line torn by a crash is dropped, and said; any other bad line is an error."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -13,11 +14,12 @@ from lessons.records import Record
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def plain_text(text: str) -> str:
     """Return the text with lone surrogates replaced by U+FFFD, so that it can be written as UTF-8."""
-    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def encode_line(record: Record) -> bytes:
@@ -52,16 +54,16 @@ class whole_file:  # noqa: N801 - used like open()
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
+            with self._out:
+                if kind is None:
+                    self._out.flush()
+                    os.fsync(self._out.fileno())
             if kind is None:
-                self._out.flush()
-                os.fsync(self._out.fileno())
+                self.temporary.replace(self.path)
         finally:
-            self._out.close()
+            self.temporary.unlink(missing_ok=True)  # still there where something failed, also a full disk
         if kind is None:
-            self.temporary.replace(self.path)
             sync_folder(self.path.parent)
-        else:
-            self.temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -31,8 +31,10 @@ def mcnemar(gained: int, lost: int) -> float:
     pairs = gained + lost
     if pairs == 0:
         return 1.0
-    tail = sum(math.comb(pairs, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, 2 * tail / 2**pairs)
+    # In logarithms, so that thousands of pairs neither overflow nor take long.
+    whole = math.lgamma(pairs + 1) - pairs * math.log(2)
+    terms = (whole - math.lgamma(k + 1) - math.lgamma(pairs - k + 1) for k in range(min(gained, lost) + 1))
+    return min(1.0, 2 * math.fsum(map(math.exp, terms)))
 
 
 def paired_difference(gained: int, lost: int, trials: int, z: float = Z95) -> Interval:

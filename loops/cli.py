@@ -56,7 +56,7 @@ def gaps(path: RunPath, as_json: AsJson = False) -> None:
     """Show every skill, round by round, with its change and interval."""
     from loops.views.gaps import gaps as view
 
-    _show(view, path, as_json)
+    _answer(view(path), as_json)
 
 
 @app.command()
@@ -64,7 +64,7 @@ def show(path: RunPath, as_json: AsJson = False) -> None:
     """Show the funnel of each round: asked, answered, parsed, dropped by reason, trained."""
     from loops.views.show import show as view
 
-    _show(view, path, as_json)
+    _answer(view(path), as_json)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def why(
     """Show why a lesson exists, or why a candidate was dropped: from the failure to what became of the skill."""
     from loops.views.why import why as view
 
-    _show(lambda run: view(run, lesson, dropped=dropped), path, as_json)
+    _answer(view(path, lesson, dropped=dropped), as_json)
 
 
 @app.command()
@@ -135,8 +135,7 @@ def _finish(running: Any, quiet: bool) -> None:
         print(f"\nreport  {written}\ngaps    tutelage gaps {running.folder}")  # noqa: T201 - the command's answer
 
 
-def _show(view: Any, path: Path, as_json: bool) -> None:
-    found = view(path)
+def _answer(found: Any, as_json: bool) -> None:
     _print_json(found.data()) if as_json else _print_view(found)
 
 

@@ -41,7 +41,7 @@ class Jsonl:
     """Name of the field that holds the closed list of answers; a row may go without it."""
     solution: str = "solution"
     """Name of the field that holds a worked solution; a row may go without it."""
-    grader_id: str | dict[str, Any] = "exact"
+    graded_by: str | dict[str, Any] = "exact"
     """Id of the grader (exact, numeric, choice, math, or `package.module:Name`), or a mapping of `id` and its knobs."""
     system: str = ""
     """The system message that the student gets with every problem; empty for none."""
@@ -56,8 +56,8 @@ class Jsonl:
 
     @property
     def grader(self) -> Grader:
-        """The grader that `grader_id` names."""
-        return build("grader", self.grader_id, where="task.grader_id")
+        """The grader that `graded_by` names."""
+        return build("grader", self.graded_by, where="task.graded_by")
 
     @property
     def instruction(self) -> str:

@@ -144,6 +144,10 @@ class ReasoningGymGrader:
         scores = [(_score(verifier, reading, cast(dict[str, Any], entry), name), reading) for reading in readings]
         return Grade(*max(scores, key=lambda scored: scored[0]))
 
+    def read(self, text: str) -> str | None:
+        """Return the final answer that the text states, or None where it states none."""
+        return next(iter(_readings(text, lines=0)), None)
+
     def same(self, one: str, other: str) -> bool:
         """Whether two final answers are the same number or spelled alike.
 

@@ -38,7 +38,12 @@ def test_the_teacher_and_the_grader(files: Path, tmp_path: Path) -> None:
     rows = [f'{{"question": "Which number is {n}?", "answer": "4", "skills": ["reading"]}}' for n in "abcdefgh"]
     (tmp_path / "mine.jsonl").write_text("\n".join(rows) + "\n")
     recipe = {
-        "task": {"id": "jsonl", "train": str(tmp_path / "mine.jsonl"), "held_out": 0.5, "grader": "my_grader:LastWord"},
+        "task": {
+            "id": "jsonl",
+            "train": str(tmp_path / "mine.jsonl"),
+            "held_out": 0.5,
+            "graded_by": "my_grader:LastWord",
+        },
         "student": {"model": "tiny", "answer": {"max_tokens": 8}},
         "teacher": {"kind": "my_teacher:Patient"},
         "method": "rationale",

@@ -58,7 +58,7 @@ def test_fields_have_the_users_names(path: Path) -> None:
         skills="topic",
         choices="options",
         solution="why",
-        grader_id={"id": "numeric", "tolerance": 0.1},
+        graded_by={"id": "numeric", "tolerance": 0.1},
         system="Be brief.",
     )
     split = task.split(0)
@@ -111,7 +111,7 @@ def test_what_is_missing_is_said(path: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="held_out asks for 9"):
         Jsonl(train=str(path), held_out=9).split(0)
     with pytest.raises(InputError, match="did you mean exact"):
-        _ = Jsonl(train=str(path), grader_id="exakt").grader
+        _ = Jsonl(train=str(path), graded_by="exakt").grader
     for wrong in (0, -1, 1.5):
         with pytest.raises(ValueError, match="held_out"):
             Jsonl(train=str(path), held_out=wrong)

@@ -1,0 +1,59 @@
+"""Ask which skills of a closed list a question needs: STAT's Skill-Map (arXiv 2510.10023, step 0)."""
+
+from functools import partial
+from typing import NamedTuple
+
+from lessons.errors import ParseError
+from lessons.skills import SkillCatalog
+from teachers.base import Sampling
+from teachers.prompts.base import Prompt
+from teachers.prompts.reading import from_list, labelled, one_of, skill_lines
+
+MOST = 5
+"""Skills of one question, at most: five as in STAT (arXiv 2510.10023, step 0)."""
+
+SYSTEM = (
+    "You label a problem with the skills that it needs. Choose only from the list of skills, at most five, the most "
+    "important first. Do not solve the problem. Reply with two lines: 'Reason:' and one sentence, then 'Skills:' and "
+    "the chosen names exactly as they stand in the list, separated by commas. Where no skill of the list is needed, "
+    "write 'Skills: none'."
+)
+
+
+class SkillLabels(NamedTuple):
+    """What a question needs."""
+
+    skills: tuple[str, ...]
+    """Names in the catalogue's own spelling, the most important first; empty where the teacher found that none fits."""
+    reason: str
+
+
+def parse(text: str, catalog: SkillCatalog) -> SkillLabels:
+    """Return the labels; names that are not in the catalogue are dropped.
+
+    Raises:
+        ParseError: the reply has no line `Skills:`, or names something and nothing of the catalogue.
+    """
+    found = labelled(text, ("reason", "skills", "skill"))
+    listed = one_of(found, "skills", "skill")
+    if listed is None:
+        raise ParseError("the reply has no line 'Skills: ...'")
+    return SkillLabels(from_list(listed, catalog, MOST), found.get("reason", ""))
+
+
+def skill_labels(catalog: SkillCatalog) -> Prompt[SkillLabels]:
+    """Return the prompt for this closed list. Field: question."""
+    user = (
+        f"<skills>\n{skill_lines(catalog.skills)}\n</skills>\n"
+        "<question>\n{{ question }}\n</question>\n"
+        "Reply in exactly this form, two lines:\n"
+        "Reason: one sentence\n"
+        "Skills: the needed names from the list, separated by commas, or none"
+    )
+    return Prompt(
+        name="skill_labels",
+        system=SYSTEM,
+        user=user,
+        parse=partial(parse, catalog=catalog),
+        sampling=Sampling(max_tokens=256, temperature=0.0),  # one label a question, so no chance in it
+    )
