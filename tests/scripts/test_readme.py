@@ -107,7 +107,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_demo_script_twice(tmp_path: Path) -> None:
-    """The demo's script with a tiny student, in the environment that runs the tests: the second time changes nothing."""
+    """The demo's script with a tiny student, in this environment: the second time changes nothing."""
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(SMALL))
     venv = Path(sys.prefix)

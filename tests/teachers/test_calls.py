@@ -370,7 +370,7 @@ async def test_totals_add_up_and_are_told(ledger, number_prompt):
 async def test_half_a_surrogate_pair_harms_nobody(ledger, number_prompt):
     caller = Caller(ScriptedTeacher(replies=lambda m, s: "7 \ud83d"), ledger, repair=False)
     (answer,) = await caller.ask(number_prompt, {"question": "broken \udc00 question"})
-    assert (answer.reason, answer.text) == ("invalid", "7 \ufffd".replace("\ufffd", "?"))
+    assert (answer.reason, answer.text) == ("invalid", "7 \ufffd")
     assert ledger.get(answer.call).messages[-1]["content"] == "broken ? question"
 
 
