@@ -48,9 +48,10 @@ class Run:
         resolved = recipe if isinstance(recipe, Recipe) else load(Path(recipe))
         stem = "run" if isinstance(recipe, Recipe) else Path(recipe).stem
         folder = RunFolder(into or run_name(stem, resolved))
-        run = cls(Work(folder=folder, recipe=resolved, listener=listener or Silent()))
+        work = Work(folder=folder, recipe=resolved, listener=listener or Silent())
+        _ = work.base  # an unknown student is refused before anything is written
         folder.start(resolved.plain())
-        return run
+        return cls(work)
 
     @classmethod
     def resume(cls, path: Path, listener: Listener | None = None) -> "Run":

@@ -138,7 +138,8 @@ def select(work: Work, index: int) -> Marker:
             index=index,
             rng=rng,
         )
-        again = earlier if work.recipe.train.start == "base" else []
+        now = {lesson.id for lesson in (*chosen, *replay)}
+        again = [e for e in earlier if e.id not in now] if work.recipe.train.start == "base" else []
         lessons = [*again, *_interleaved(chosen, replay)]
         counts["select/new"] = len(chosen)
         counts["select/replayed"] = len(replay)

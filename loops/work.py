@@ -56,7 +56,7 @@ class Work:
         """The student before any lesson."""
         from students.open import open_student
 
-        return open_student(self.recipe.student.model, training=self.recipe.train)
+        return open_student(self.recipe.student.model, threads=self.recipe.train.threads)
 
     @cached_property
     def split(self) -> Split:

@@ -15,6 +15,8 @@ class Duplicate:
 
     per_question: int = 0
     """Lessons at most on one question, first come; 0 sets no bound."""
+    earlier: bool = False
+    """Drop lessons that an earlier round has trained, too. Without it, what is failed again is taught again."""
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge the candidates in order."""
@@ -24,7 +26,7 @@ class Duplicate:
         for lesson in lessons:
             question = normal("\n".join(message["content"] for message in lesson.prompt))
             key = (question, normal(lesson.completion))
-            if lesson.id in context.trained:
+            if self.earlier and lesson.id in context.trained:
                 verdicts.append(Drop("trained in an earlier round"))
             elif key in seen:
                 verdicts.append(Drop("same as an earlier candidate"))

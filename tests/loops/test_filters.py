@@ -80,9 +80,12 @@ def test_format_asks_a_critique_for_a_verdict() -> None:
 def test_duplicate_keeps_the_first_and_knows_earlier_rounds() -> None:
     context = Context(grader=AfterColon(), trained=frozenset({lesson("old: 4").id}))
     found = reasons(
-        Duplicate(), lesson("so: 4"), lesson("So:   4"), lesson("so: 4", "3+1?"), lesson("old: 4"), context=context
+        Duplicate(earlier=True),
+        *(lesson("so: 4"), lesson("So:   4"), lesson("so: 4", "3+1?"), lesson("old: 4")),
+        context=context,
     )
     assert found == ["kept", "same as an earlier candidate", "kept", "trained in an earlier round"]
+    assert reasons(Duplicate(), lesson("old: 4"), context=context) == ["kept"]
 
 
 def test_duplicate_bounds_lessons_on_one_question() -> None:

@@ -175,9 +175,8 @@ def test_rationales_round_trip(steps: str, answer: str) -> None:
     ],
 )
 def test_a_critique_is_read(last: str, verdict: str) -> None:
-    for opening in ("", "Check: ", "**Check:** ", "Check:\n"):
-        said = CRITIQUE.parse(f"{opening}7+8 is 15, not 16.\n{last}\n")
-        assert said == (f"7+8 is 15, not 16.\nConclusion: {verdict}", verdict)
+    for reply in (f"7+8 is 15, not 16.\n{last}\n", f"{last}\n\n7+8 is 15, not 16."):
+        assert CRITIQUE.parse(reply) == (f"7+8 is 15, not 16.\nConclusion: {verdict}", verdict)
 
 
 @pytest.mark.parametrize(
@@ -186,12 +185,13 @@ def test_a_critique_is_read(last: str, verdict: str) -> None:
         "",
         "Conclusion: wrong",
         "Fine.\nConclusion:",
+        "Conclusion: wrong\nNo.\nConclusion: right",
+        "Fine.\nConclusion: right\nReally.",
         "Fine.\nConclusion: partly right",
         "Fine.\nConclusion: not right",
         "Fine.\nConclusion: right or wrong",
         "Fine.\nConclusion: right\nor is it?",
         "Fine. It is right.",
-        "Check: what is right or wrong in the attempt\nConclusion: right",
         "Fine.\nConclusion: " + "is " * 100 + "right",
     ],
 )
@@ -288,6 +288,7 @@ def test_labels_outside_the_closed_list_are_refused(reply: str) -> None:
 def test_a_right_attempt_lacks_nothing() -> None:
     parse = missing_skills(CATALOG).parse
     assert parse("Verdict: right\nReason: good\nSkills: carrying") == ("right", "good", ())
+    assert parse("Verdict: right\nReason: good\nReason: better") == ("right", "good", ())
     assert parse("Reason: good,\nreally good\n1. Verdict: Correct.") == ("right", "good,\nreally good", ())
 
 
@@ -323,7 +324,6 @@ def test_at_most_so_many_names_are_taken() -> None:
         ("1. What is 1 + 2?\n2) *What is 3 + 4?*", ["What is 1 + 2?", "What is 3 + 4?"]),
         ("1. They add.\n### New Problem #1: Ben has 3. How many?\n3+0=3\nSolution: 3", ["Ben has 3. How many?"]),
         ("Question: What is 1 + 2? Answer: 3\nQuestion: What is 3 + 4?", ["What is 3 + 4?"]),
-        ("Question: a new problem\nQuestion: What is 3 + 4?", ["What is 3 + 4?"]),
         ("Question: Same here?\nQuestion: Same here?", ["Same here?"]),
     ],
 )  # fmt: skip
@@ -340,7 +340,6 @@ def test_new_problems_are_read(reply: str, questions: list[str]) -> None:
         "Question: 1 + 2 = ?",
         "Questions are hard: no",
         "1.",
-        "Question: a new problem",
     ],
 )
 def test_replies_without_a_problem_are_refused(reply: str) -> None:
