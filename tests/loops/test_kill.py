@@ -25,7 +25,7 @@ SAME = (*LESSONS, "rounds/01/dropped.jsonl", "rounds/02/profile.json", "rounds/0
 def recipe(server: LoopbackServer) -> dict[str, Any]:
     return {
         "task": {"id": "skills_demo", "train": 8, "held_out": 3},
-        "student": {"model": "tiny", "answer": {"max_tokens": 12}, "adapter": {"rank": 4}},
+        "student": {"model": "tiny", "answer": {"max_tokens": 12, "temperature": 1.0}, "adapter": {"rank": 4}},
         "teacher": {"kind": "openai", "model": "loopback", "base_url": server.base_url, "key": "LOOPBACK_KEY"},
         "method": "rationale",
         "select": {"id": "profile", "budget": 30, "replay": 0.2},

@@ -17,7 +17,7 @@ from teachers.ledger import read_calls
 
 RECIPE = {
     "task": {"id": "skills_demo", "train": 6, "held_out": 3, "gate": 2},
-    "student": {"model": "tiny", "answer": {"max_tokens": 12}, "adapter": {"rank": 4}},
+    "student": {"model": "tiny", "answer": {"max_tokens": 12, "temperature": 1.0}, "adapter": {"rank": 4}},
     "teacher": {"kind": "rule_tutor", "error_rate": 0.2},
     "method": "rationale",
     "select": {"id": "profile", "budget": 20, "replay": 0.2},
