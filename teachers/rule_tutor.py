@@ -156,7 +156,7 @@ def _diagnosed(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
         verdict, reason, named = "wrong", "The answer is wrong.", [rng.choice(others)]
     else:
         verdict, reason, named = "right", "The answer is right.", []
-    return f"Reason: {reason}\nVerdict: {verdict}\nSkills: {', '.join(named) or 'none'}"
+    return f"Verdict: {verdict}\nSkills: {', '.join(named) or 'none'}\nReason: {reason}"
 
 
 def _listed(fields: Sections) -> SkillCatalog:
@@ -195,7 +195,7 @@ def _labelled(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
         return None
     if is_wrong:
         name = rng.choice([other for other in listed.names if other != name] or ["none"])
-    return f"Reason: The problem is of the kind '{name}'.\nSkills: {name}"
+    return f"Skills: {name}\nReason: The problem is of the kind '{name}'."
 
 
 _COUNTS = frozenset(str(count) for count in range(1, MOST_PROBLEMS + 1))
@@ -210,8 +210,7 @@ def _wrote(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
     questions: dict[str, None] = {}
     while len(questions) < int(count):
         questions[generate(skill, rng)[0]] = None
-    use = f"Use: {SKILLS[skill].description}"
-    return "\n".join([use, *(f"Question: {question}" for question in questions)])
+    return "\n".join(f"Question: {question}" for question in questions)
 
 
 def _skill_of_examples(examples: str) -> str | None:

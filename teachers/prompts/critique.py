@@ -9,8 +9,8 @@ from teachers.prompts.reading import bare, labelled, one_of, unwrapped, verdict_
 
 SYSTEM = (
     "You check a student's solution of a problem. Work the problem out for yourself, compare, and say briefly in "
-    "plain text which step is wrong and what is right there, or why the solution is right. At most 80 words. Reply "
-    "with 'Check:' and these sentences, then a last line: 'Conclusion: right' or 'Conclusion: wrong'."
+    "plain text which step is wrong and what is right there, or why the solution is right. At most 80 words. The "
+    "last line of your reply is 'Conclusion: right' or 'Conclusion: wrong'."
 )
 
 USER = """
@@ -20,11 +20,8 @@ USER = """
 <attempt>
 {{ attempt }}
 </attempt>
-Reply in exactly this form, with a conclusion of one word, right or wrong:
-Check: what is right or wrong in the attempt
-Conclusion: right or wrong
+Write your check of the attempt, then the last line with 'Conclusion:' and one word, right or wrong.
 """
-_ECHO = "what is right or wrong in the attempt"
 
 
 class Critique(NamedTuple):
@@ -36,24 +33,25 @@ class Critique(NamedTuple):
 
 
 def parse(text: str) -> Critique:
-    """Return the critique.
+    """Return the critique. The conclusion may stand in the first line instead of the last; it is moved to the end.
 
     Raises:
-        ParseError: the last line is no conclusion, or nothing is said before it.
+        ParseError: neither line is a conclusion, or both are, or nothing else is said.
     """
-    body, _, last = unwrapped(text).rstrip("*_`#> \t\r\n").rpartition("\n")
-    verdict = verdict_of(
-        one_of(labelled(last, ("conclusion", "final conclusion")), "conclusion", "final conclusion") or ""
-    )
-    if verdict is None:
+    lines = bare(unwrapped(text)).splitlines() or [""]
+    first, last = _conclusion(lines[0]), _conclusion(lines[-1])
+    verdict = last or first
+    if verdict is None or (first and last and len(lines) > 1):
         raise ParseError("the reply does not end in a line 'Conclusion: right' or 'Conclusion: wrong'")
-    criticism = bare(body)
-    head, colon, rest = criticism.partition(":")
-    if colon and bare(head).lower() == "check":
-        criticism = bare(rest)
-    if not any(sign.isalnum() for sign in criticism) or criticism == _ECHO:
+    criticism = bare("\n".join(lines[:-1] if last else lines[1:]))
+    if not any(sign.isalnum() for sign in criticism):
         raise ParseError("the reply is a bare conclusion, without the criticism that was asked for")
     return Critique(f"{criticism}\nConclusion: {verdict}", verdict)
+
+
+def _conclusion(line: str) -> Literal["right", "wrong"] | None:
+    found = labelled(line, ("conclusion", "final conclusion"))
+    return verdict_of(one_of(found, "conclusion", "final conclusion") or "")
 
 
 CRITIQUE = Prompt(

@@ -15,11 +15,12 @@ MOST = 3
 SYSTEM = (
     "You look at a student's solution of a problem and find out which skills the student lacks. Work the problem out "
     "for yourself first. Choose skills only from the list, at most three, the one most lacking first. Reply with three "
-    "lines: 'Reason:' and one sentence on the first wrong step, then 'Verdict: right' or 'Verdict: wrong', then "
-    "'Skills:' and the lacking skills exactly as they stand in the list, separated by commas. Where nothing is "
-    "lacking, write 'Skills: none'."
+    "lines: 'Verdict: right' or 'Verdict: wrong', then 'Skills:' and the lacking skills exactly as they stand in the "
+    "list, separated by commas, then 'Reason:' and one sentence on the first wrong step. Where nothing is lacking, "
+    "write 'Skills: none'."
 )
-"""The reason stands before the verdict (in the paper after it), so that a model has thought when it judges."""
+"""Verdict, skills, reason; the paper has the reason second. A weak teacher ended its reply with the reason, wherever
+that stood (own measurement)."""
 
 
 class MissingSkills(NamedTuple):
@@ -59,9 +60,9 @@ def missing_skills(catalog: SkillCatalog) -> Prompt[MissingSkills]:
         "<question>\n{{ question }}\n</question>\n"
         "<attempt>\n{{ attempt }}\n</attempt>\n"
         "Reply in exactly this form, three lines:\n"
-        "Reason: one sentence on the first wrong step\n"
         "Verdict: right or wrong\n"
-        "Skills: names from the list, separated by commas, or none"
+        "Skills: names from the list, separated by commas\n"
+        "Reason: one sentence on the first wrong step"
     )
     return Prompt(
         name="missing_skills",

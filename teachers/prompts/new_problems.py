@@ -11,8 +11,8 @@ MOST = 20
 """Questions read from one reply, at most. Our own bound."""
 
 SYSTEM = (
-    "You write practice problems. You get a skill and example problems that need it. First write one line, 'Use:' and "
-    "how the examples use the skill. Then write new problems that need the same skill and are as hard as the examples. "
+    "You write practice problems. You get a skill and example problems that need it. First think about how the "
+    "examples use the skill. Then write new problems that need the same skill and are as hard as the examples. "
     "Each must be a problem of its own with other numbers and another situation: not an example with words exchanged. "
     "Each must have exactly one right answer and hold all that is needed to find it. Do not solve them. Put each "
     "on one line that begins with 'Question:'."
@@ -29,12 +29,9 @@ USER = """
 <count>
 {{ count }}
 </count>
-Reply in exactly this form, with {{ count }} lines that begin with 'Question:' and without solutions:
-Use: how the examples use the skill
-Question: a new problem
-Question: another new problem
+Write {{ count }} new problems that need the skill. Begin each with 'Question:' and put all of it on one line. Do not
+write solutions or answers.
 """
-_ECHOES = ("a new problem", "another new problem")
 
 _LIST = r"(?:\d{1,2}[.)][ \t]*)?"
 _QUESTION = re.compile(
@@ -65,8 +62,7 @@ def parse(text: str) -> list[str]:
         if (begins or is_open) and rest and not _ANSWER.search(rest):
             found[rest] = None
         is_open = bool(begins and not rest) or (is_open and not rest)
-    fit = (question for question in found if question.casefold() not in _ECHOES)
-    worded = [question for question in fit if sum(sign.isalpha() for sign in question[:1000]) >= 3]
+    worded = [question for question in found if sum(sign.isalpha() for sign in question[:1000]) >= 3]
     if not worded:
         raise ParseError("no question without its answer stands behind 'Question:'")
     return worded[:MOST]

@@ -25,6 +25,7 @@ _IS = re.compile(r"(?:the )?(?:final )?answer is:?[ \t]+", re.IGNORECASE)
 _LATEX = re.compile(r"\\[(\[](.*)\\[)\]]|\$\$?([^$]*)\$\$?|\\boxed\{([^{}]*)\}")
 _NUMBERING = re.compile(r"[\W_]*(?:step[ \t])?\d{0,2}[\W_]*", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[-+•*][ \t]|\d{1,2}[.)][ \t])")
+_BARE_NUMBER = re.compile(r"\d{1,2}[.)]")
 _PHRASE = re.compile(r"(?:the|this|student's|student’s|attempt|solution|answer|final|is|it)\b")
 
 _VERDICTS: dict[str, Literal["right", "wrong"]] = {
@@ -151,14 +152,14 @@ def verdict_of(text: str) -> Literal["right", "wrong"] | None:
 
 
 def labelled(text: str, labels: Sequence[str]) -> dict[str, str]:
-    """Return label -> what stands behind it, over all its lines, up to the next label.
+    """Return label -> what stands behind it, over all its lines, up to the next label; of several reasons, the first.
 
     Raises:
-        ParseError: a label stands twice with different texts.
+        ParseError: any other label stands twice with different texts.
     """
     found: dict[str, str] = {}
     for name, value in _labelled(unwrapped(text), labels):
-        if found.setdefault(name, value) != value:
+        if found.setdefault(name, value) != value and name != "reason":
             raise ParseError(f"the reply has two different lines '{name}:'")
     return found
 
@@ -173,7 +174,7 @@ def _labelled(text: str, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
             if name:
                 yield name, "\n".join(lines).strip()
             name, lines = label, [bare(rest)]
-        elif name:
+        elif name and not _BARE_NUMBER.fullmatch(line.strip()):
             lines.append(line.strip())
     if name:
         yield name, "\n".join(lines).strip()

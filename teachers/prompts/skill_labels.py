@@ -14,8 +14,8 @@ MOST = 5
 
 SYSTEM = (
     "You label a problem with the skills that it needs. Choose only from the list of skills, at most five, the most "
-    "important first. Do not solve the problem. Reply with two lines: 'Reason:' and one sentence, then 'Skills:' and "
-    "the chosen names exactly as they stand in the list, separated by commas. Where no skill of the list is needed, "
+    "important first. Do not solve the problem. Reply with two lines: 'Skills:' and the chosen names exactly as they "
+    "stand in the list, separated by commas, then 'Reason:' and one sentence. Where no skill of the list is needed, "
     "write 'Skills: none'."
 )
 
@@ -46,9 +46,8 @@ def skill_labels(catalog: SkillCatalog) -> Prompt[SkillLabels]:
     user = (
         f"<skills>\n{skill_lines(catalog.skills)}\n</skills>\n"
         "<question>\n{{ question }}\n</question>\n"
-        "Reply in exactly this form, two lines:\n"
-        "Reason: one sentence\n"
-        "Skills: the needed names from the list, separated by commas, or none"
+        "Write two lines. The first begins with 'Skills:' and has the needed names from the list, separated by commas. "
+        "The second begins with 'Reason:' and has one short sentence."
     )
     return Prompt(
         name="skill_labels",
