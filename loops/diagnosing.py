@@ -103,7 +103,7 @@ async def label(
     async def one(problem: Problem) -> tuple[str, list[str]]:
         listed = SkillCatalog(skills=catalog.of_subject(problem.subject))
         (answer,) = await caller.ask(skill_labels(listed), {"question": problem.question})
-        counts["labelled" if answer.value else f"no label: {answer.reason}"] += 1
+        counts["labelled" if answer.value and answer.value.skills else f"no label: {answer.reason or 'none fits'}"] += 1
         return problem.id, list(answer.value.skills) if answer.value else []
 
     return dict(await together(one(problem) for problem in problems if not problem.skills))

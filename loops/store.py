@@ -21,6 +21,10 @@ from loops.records import Marker, RunInfo
 R = TypeVar("R", bound=Record)
 
 
+_OURS = {"rounds", "problems", ".lock"}
+"""What a start that was killed before it wrote the recipe may have left."""
+
+
 class RunFolder:
     """One run on disk. Only one process writes it at a time."""
 
@@ -34,21 +38,20 @@ class RunFolder:
         Raises:
             InputError: it cannot be written, another process has it, or it holds a run of another recipe.
         """
+        saved = self.path / "recipe.yaml"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "rounds").mkdir(exist_ok=True)
-            (self.path / "problems").mkdir(exist_ok=True)
+            others = [entry.name for entry in self.path.iterdir()] if self.path.exists() else []
+            if others and not saved.exists() and not set(others) <= _OURS:
+                other = sorted(set(others) - _OURS)[0]
+                raise InputError(f"{self.path}: is not empty and holds no run (there is {other!r}); name another")
+            for folder in (self.path, self.path / "rounds", self.path / "problems"):
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.path}: the run folder cannot be made ({error.strerror})") from error
         if not os.access(self.path, os.W_OK):
             raise InputError(f"{self.path}: the run folder cannot be written")
         self.acquire()
-        saved = self.path / "recipe.yaml"
         if not saved.exists():
-            others = [entry.name for entry in self.path.iterdir() if entry.name not in ("rounds", "problems", ".lock")]
-            if others:
-                self.release()
-                raise InputError(f"{self.path}: is not empty and holds no run (there is {others[0]!r}); name another")
             write_whole(saved, dump_yaml(recipe))
             return True
         from loops.recipe import differing_keys

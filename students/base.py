@@ -16,8 +16,9 @@ class Generation(Record, frozen=True, kw_only=True):
     max_tokens: int = 256
     temperature: float = 0.0
     """0 is greedy."""
-    batch_tokens: int = 4096
-    """Prompt and new tokens that one batch may hold, in all its rows together."""
+    batch_tokens: int = 16384
+    """Positions that one batch may hold: rows x (longest prompt + max_tokens). The 135M student's cache takes 23 kB for
+    each in bfloat16; a step costs nearly as much for 8 rows as for 32, so wide batches are fast."""
 
 
 class Training(Record, frozen=True, kw_only=True):

@@ -1,0 +1,246 @@
+"""The student on transformers, PEFT and TRL: one fixed set of weights, on the CPU or the first GPU."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lessons.errors import StudentError
+from lessons.ids import content_id, seed_of
+from lessons.records import Lesson, Message
+from students.adapters import read_note, save_adapter
+from students.base import Generation, Learned, Progress, Training
+from students.chats import prompt_tokens, row_tokens, text_of
+from students.decode import batches, decode
+from students.learning import train
+from students.models import Base, with_weights
+from students.preflight import preflight
+from students.runtime import Precision, device, dtype_of, prepare, quiet, threads_set
+from students.scoring import score_rows
+
+SCORE_TOKENS = 8192
+"""Positions in one batch of `score`."""
+
+
+class HFStudent:
+    """A base model and perhaps an adapter. Models are loaded when they are first needed, one at a time.
+
+    base: where weights and tokenizer come from. adapter: a folder that `learn` made. precision: of the weights while
+    answering; scores are always computed in float32. threads: CPU threads for answering and scoring; 0 leaves it to
+    torch.
+
+    Greedy answers do not depend on the batch in float32. In bfloat16 two nearly equal tokens may change places with
+    the batch's shape, as they do in every engine.
+    """
+
+    def __init__(
+        self, base: Base, *, adapter: Path | None = None, precision: Precision = "auto", threads: int = 0
+    ) -> None:
+        """Take a base model and an adapter.
+
+        Raises:
+            StudentError: the adapter is damaged, or belongs to another model.
+        """
+        self.base = base
+        self.precision: Precision = precision
+        self.threads = threads
+        self._adapter = None if adapter is None else (adapter, read_note(adapter, base.fingerprint))
+        self._loaded: tuple[Any, Any] | None = None  # (dtype, model)
+
+    @property
+    def name(self) -> str:
+        """The base model's short name."""
+        return self.base.name
+
+    @property
+    def adapter(self) -> Path | None:
+        """The folder of what it has learned; None before any lesson."""
+        return self._adapter[0] if self._adapter else None
+
+    @property
+    def digest(self) -> str:
+        """Content id of base and adapter."""
+        learned = self._adapter[1].content if self._adapter else None
+        return content_id("student", base=self.base.fingerprint, adapter=learned)
+
+    def with_adapter(self, folder: Path) -> "HFStudent":
+        """Return the student that `learn` saved in this folder.
+
+        Raises:
+            StudentError: the folder is damaged, or was made from another base model.
+        """
+        return HFStudent(self.base, adapter=folder, precision=self.precision, threads=self.threads)
+
+    def close(self) -> None:
+        """Give back the memory of the loaded model; the next call loads it again."""
+        self._loaded = None
+        _give_back()
+
+    def answer(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        generation: Generation,
+        *,
+        samples: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> list[list[str]]:  # [prompt][sample]
+        """Answer chats, in the order given; longest prompts first inside.
+
+        A drawn answer depends on its prompt, the seed and its sample number only. Greedy answers to one prompt are one
+        answer, which is computed once.
+
+        Raises:
+            StudentError: a prompt and its answer do not fit the model's positions.
+        """
+        chats = [prompt_tokens(self.tokenizer, prompt) for prompt in prompts]
+        self._check_room(chats, generation.max_tokens)
+        drawn = generation.temperature > 0
+        # One job for each different (prompt, sample); equal prompts share it.
+        jobs: dict[tuple[int, ...], list[int]] = {}
+        for place, chat in enumerate(chats):
+            jobs.setdefault(tuple(chat), []).append(place)
+        work = [(chat, sample) for chat in jobs for sample in range(samples if drawn else 1)]
+        every, finished = len(work) * (1 if drawn else samples), 0
+        texts: dict[tuple[tuple[int, ...], int], str] = {}
+
+        def ended() -> None:
+            nonlocal finished
+            finished += 1 if drawn else samples
+            if progress is not None:
+                progress(finished, every)
+
+        with threads_set(self.threads):
+            model = self._model(dtype_of(self.precision, device()))
+            sizes = [len(chat) for chat, _ in work]
+            for batch in batches(sizes, generation.max_tokens, generation.batch_tokens):
+                taken = [work[place] for place in batch]
+                written = decode(
+                    model,
+                    [chat for chat, _ in taken],
+                    stops=self.stops,
+                    padding=self.tokenizer.pad_token_id,
+                    max_tokens=generation.max_tokens,
+                    temperature=generation.temperature,
+                    seeds=[seed_of("answer", seed, chat, sample) for chat, sample in taken],
+                    ended=ended,
+                )
+                for job, tokens in zip(taken, written, strict=True):
+                    texts[job] = text_of(self.tokenizer, tokens, self.stops)
+        return [[texts[tuple(chat), sample if drawn else 0] for sample in range(samples)] for chat in chats]
+
+    def score(
+        self,
+        rows: Sequence[tuple[Sequence[Message], str]],
+        *,
+        progress: Progress | None = None,
+    ) -> list[list[float]]:  # [row][completion token]
+        """Return the natural-log probability of each token of each completion, its end-of-turn token included.
+
+        Raises:
+            StudentError: the chat template does not fit (see `row_tokens`), or a row does not fit the positions.
+        """
+        import torch
+
+        tokens = [row_tokens(self.tokenizer, prompt, completion, self.stops) for prompt, completion in rows]
+        self._check_room([[*row.prompt, *row.completion] for row in tokens], 0)
+        finished = 0
+
+        def scored(count: int) -> None:
+            nonlocal finished
+            finished += count
+            if progress is not None:
+                progress(finished, len(tokens))
+
+        with threads_set(self.threads):
+            model = self._model(torch.float32)
+            return score_rows(
+                model, tokens, padding=self.tokenizer.pad_token_id, batch_tokens=SCORE_TOKENS, scored=scored
+            )
+
+    def learn(
+        self,
+        lessons: Sequence[Lesson],
+        into: Path,
+        training: Training,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> tuple["HFStudent", Learned]:
+        """Train on lessons and save the next student's weights in `into/adapter-<content id>`.
+
+        One seed gives one adapter, byte for byte, on one machine with one number of threads.
+
+        Raises:
+            StudentError: the lessons would train silently wrong; see `preflight` and `train`.
+        """
+        checked = preflight(self.tokenizer, lessons, self.stops, max_length=training.max_length, context=self.positions)
+        self.close()
+        outcome = train(
+            self.base, self._adapter, checked, training, tokenizer=self.tokenizer, seed=seed, progress=progress
+        )
+        folder = save_adapter(
+            into,
+            outcome.tensors,
+            outcome.settings,
+            kind="lora" if training.rank else "whole",
+            base=self.base.fingerprint,
+            base_name=self.base.name,
+            rank=training.rank,
+        )
+        _give_back()
+        tenth = max(1, len(outcome.losses) // 10)
+        learned = Learned(
+            lessons=len(lessons),
+            steps=len(outcome.losses),
+            trained_tokens=checked.trained_tokens,
+            loss_first=sum(outcome.losses[:tenth]) / tenth,
+            loss_last=sum(outcome.losses[-tenth:]) / tenth,
+            seconds=outcome.seconds,
+            adapter=folder.name,
+            losses=outcome.losses,
+        )
+        return self.with_adapter(folder), learned
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The base model's tokenizer."""
+        prepare()
+        return self.base.tokenizer()
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """Ids of the tokens that end a turn."""
+        return self.base.stop_ids() | {self.tokenizer.eos_token_id}
+
+    @cached_property
+    def positions(self) -> int | None:
+        """Positions that the model has; None where it does not say."""
+        return self.base.positions()
+
+    def _model(self, dtype: Any) -> Any:
+        if self._loaded is None or self._loaded[0] != dtype:
+            prepare()
+            self.close()
+            with quiet():
+                self._loaded = dtype, with_weights(self.base, self._adapter, dtype).to(device())
+        return self._loaded[1]
+
+    def _check_room(self, chats: Sequence[Sequence[int]], more: int) -> None:
+        longest = max((len(chat) for chat in chats), default=0)
+        if self.positions is not None and longest + more > self.positions:
+            raise StudentError(
+                f"{self.name} has {self.positions} positions; a text of {longest} tokens"
+                + (f" and max_tokens {more} do not fit: lower generation.max_tokens" if more else " does not fit")
+            )
+
+
+def _give_back() -> None:
+    """Have Python and the GPU's allocator let go of a model that nothing holds any more."""
+    import gc
+    import sys
+
+    gc.collect()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
