@@ -1,10 +1,10 @@
 """The lines that a run prints: one a stage, read from what the stage wrote."""
 
 from lessons.skills import SkillProfile
-from loops.progress import percent, seconds
 from loops.records import Change, RoundLearned
 from loops.stages import metrics_of, profile_of
 from loops.store import read_record
+from loops.views.text import duration, percent
 from loops.work import Work
 
 SHOWN = 4
@@ -36,7 +36,7 @@ def examine(work: Work, index: int) -> None:
     right, all_ = counts.get("examine/right", 0), counts.get("examine/attempts", 0)
     unsure = counts.get("examine/ungraded", 0)
     graded = all_ - unsure
-    text = f"{all_:,} attempts    {seconds(took)}    accuracy {percent(right / graded if graded else 0)}"
+    text = f"{all_:,} attempts    {duration(took)}    accuracy {percent(right / graded if graded else 0)}"
     _line(work, "examine", text + (f"    {unsure} could not be graded" if unsure else ""))
 
 
@@ -85,7 +85,7 @@ def learn(work: Work, index: int) -> None:
     it = record.learned
     _line(
         work, "learn",
-        f"{it.steps:,} steps    {seconds(it.seconds)}    loss {it.loss_first:.2f} > {it.loss_last:.2f}    "
+        f"{it.steps:,} steps    {duration(it.seconds)}    loss {it.loss_first:.2f} > {it.loss_last:.2f}    "
         f"{it.trained_tokens:,} trained tokens",
     )  # fmt: skip
 

@@ -65,20 +65,3 @@ class Terminal:
                 bars.update(task, completed=done, total=of, rate=f"{speed:.1f}/s" if speed else "")
 
             yield update
-
-
-def seconds(value: float) -> str:
-    """Return a time for people: `4.2 s`, `3 m 10 s`, `1 h 02 m`."""
-    if value < 10:
-        return f"{value:.1f} s"
-    if value < 60:
-        return f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} m {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} m"
-
-
-def percent(share: float) -> str:
-    """Return a share in [0, 1] as `41.2 %`."""
-    return f"{100 * share:.1f} %"

@@ -32,6 +32,8 @@ def trainer_class() -> type[Any]:
             super().__init__(**more)
             self.pending = 0.0
             self.losses: list[float] = []
+            # TRL's head scores every position on a CPU; on a GPU it scores what is asked for, in chunks.
+            self.own_head = self.args.device.type == "cpu"
 
         def _set_signature_columns_if_needed(self) -> None:
             self._signature_columns = ["prompt_ids", "completion_ids", "weight"]
@@ -53,8 +55,7 @@ def trainer_class() -> type[Any]:
             weights, labels = inputs.pop("weights"), inputs.pop("labels")
             asked = labels[:, 1:] != IGNORED
             weight = weights[:, None].expand_as(asked)
-            if labels.device.type == "cpu":
-                # TRL's head scores every position on a CPU; on a GPU it scores these, in chunks.
+            if self.own_head:
                 weighed = label_log_probs(model, inputs, labels) * weight[asked]
             else:
                 weighed = model(**inputs, labels=labels, use_cache=False, fused_lm_head=True).log_probs * weight
