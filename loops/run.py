@@ -102,7 +102,8 @@ class Run:
                 if stages.metrics_of(work, index).promoted:
                     student, before = candidate, index
                 yield self._done(index)
-            write_record(self.folder / "finished.json", Finished(best=before, finished=now()))
+            if not (self.folder / "finished.json").exists():
+                write_record(self.folder / "finished.json", Finished(best=before, finished=now()))
         finally:
             work.folder.release()
 
