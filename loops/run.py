@@ -49,7 +49,8 @@ class Run:
         stem = "run" if isinstance(recipe, Recipe) else Path(recipe).stem
         folder = RunFolder(into or run_name(stem, resolved))
         work = Work(folder=folder, recipe=resolved, listener=listener or Silent())
-        _ = work.base  # an unknown student is refused before anything is written
+        with work.listener.bar("student", 0):  # the first time, it is fetched and converted
+            _ = work.base  # an unknown student is refused before anything is written
         folder.start(resolved.plain())
         return cls(work)
 
