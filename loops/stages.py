@@ -205,10 +205,10 @@ def metrics_of(work: Work, index: int) -> ExamMetrics:
 
 
 def earlier_lessons(work: Work, index: int) -> list[Lesson]:
-    """Return the new lessons of earlier rounds whose student was kept, oldest first, each once."""
+    """Return the warm-up and the new lessons of earlier rounds whose student was kept, oldest first, each once."""
     lessons: dict[str, Lesson] = {}
-    for earlier in range(1, index):
-        if metrics_of(work, earlier).promoted:
+    for earlier in range(index):
+        if metrics_of(work, earlier).promoted and (work.folder.round(earlier) / "lessons.jsonl").exists():
             for lesson in work.read(earlier, "lessons.jsonl", Lesson):
                 if lesson.provenance.method != "replay":
                     lessons.setdefault(lesson.id, lesson)

@@ -64,13 +64,14 @@ async def main() -> None:
     parser.add_argument("--wrong", type=int, default=200)
     parser.add_argument("--right", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-seed", action="store_true", help="send no seed: vLLM's CPU engine dies of one")
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--ledger", type=Path, default=Path("measure_prompts.sqlite"))
     given = parser.parse_args()
     rows = chosen(given.solutions, given.wrong, given.right, given.seed)
     listed = yaml.safe_load(given.skills.read_text(encoding="utf-8"))["skills"]
     diagnose = missing_skills(SkillCatalog(skills=tuple(Skill(**row) for row in listed)))
-    teacher = OpenAITeacher(model=given.model, base_url=given.base_url, key=given.key)
+    teacher = OpenAITeacher(model=given.model, base_url=given.base_url, key=given.key, send_seed=not given.no_seed)
     results: list[dict[str, Any]] = []
     with Ledger.open(given.ledger) as ledger:
         for prompt in (diagnose, CRITIQUE):

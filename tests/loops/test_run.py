@@ -158,6 +158,17 @@ def test_from_base_each_round_trains_on_the_lessons_of_all_kept_rounds(tmp_path:
     assert learned[0]["taught"] == learned[1]["taught"]
 
 
+def test_from_base_the_warm_up_is_learned_again_with_every_round(tmp_path: Path) -> None:
+    task = {**RECIPE["task"], "warm_up": 2}
+    recipe = resolve({**RECIPE, "task": task, "train": {"epochs": 1, "start": "base"}, "rounds": 1})
+    Run.start(recipe, tmp_path / "r").to_the_end()
+    warm_up = rows(tmp_path / "r/rounds/00", "lessons.jsonl", Lesson)
+    lessons = rows(tmp_path / "r/rounds/01", "lessons.jsonl", Lesson)
+    assert len(warm_up) == 16
+    assert [lesson.id for lesson in lessons[:16]] == [lesson.id for lesson in warm_up]
+    assert {lesson.provenance.method for lesson in lessons[16:]} >= {"rationale"}
+
+
 def test_a_rejected_student_is_not_gone_on_with(tmp_path: Path) -> None:
     # Two held-out problems a skill can show no change beyond chance: both rounds are rejected.
     recipe = resolve({**RECIPE, "gate": {"rule": "significant", "alpha": 1e-9}})
