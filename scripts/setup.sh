@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make the project's own virtual environment (.venv), once. Usage: scripts/setup.sh [--dev]
-# Sourced or called by demo.sh and test.sh. Set PYTHON to choose the interpreter (3.11 or newer).
+# Called by demo.sh and test.sh. Set PYTHON to choose the interpreter (3.11 or newer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,9 +9,9 @@ extras="tasks"
 venv="${TUTELAGE_VENV:-.venv}"
 stamp="$venv/.tutelage-$extras"
 wanted="$(cat pyproject.toml scripts/setup.sh | cksum)"
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
-  exit 0
-fi
+for done in "$stamp" "$venv/.tutelage-tasks,dev"; do  # an environment for development has all that a user's has
+  if [ -f "$done" ] && [ "$(cat "$done")" = "$wanted" ]; then exit 0; fi
+done
 
 fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 python=""
