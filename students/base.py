@@ -46,8 +46,9 @@ class Training(Record, frozen=True, kw_only=True):
     weight_decay: float = 0.0
     clip: float = 1.0
     """Largest norm of the gradient."""
-    start: Literal["base", "last"] = "last"
-    """Train a fresh adapter on the base model, or go on with the last round's."""
+    start: Literal["base", "last"] = "base"
+    """`base` trains a fresh adapter on the lessons of all kept rounds (as LLM2LLM, arXiv 2403.15042); `last` goes on from
+    the last round with its new lessons alone, which is quicker and was measured to forget (LOG.md)."""
     order: Literal["shuffled", "sequential"] = "shuffled"
     """Sequential keeps the selector's order."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
