@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
+
 from lessons.errors import GradeError, RoundError
 from lessons.graders.base import Grader
 from lessons.ids import seed_of
@@ -47,8 +49,6 @@ def examine(
 
 def graded(grader: Grader, attempt: Attempt) -> Attempt:
     """Return the attempt with its score; where the grader cannot tell, without one and with its reason."""
-    import msgspec
-
     try:
         grade = grader.grade(attempt.problem, attempt.text)
     except GradeError as error:

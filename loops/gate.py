@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from lessons.records import Attempt
 from lessons.skills import SkillProfile
 from lessons.statistics import holm, mcnemar, paired_difference, wilson
@@ -80,6 +82,4 @@ def judge(change: Change, *, rule: str, alpha: float) -> tuple[bool, str]:
 
 
 def _with_p(change: Change, p: float) -> Change:
-    import msgspec
-
     return msgspec.structs.replace(change, p=p)

@@ -20,6 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from lessons.errors import InputError
 
 FAMILIES = {
@@ -179,8 +181,6 @@ def fields_of(cls: type[Any]) -> dict[str, Any]:
             else:
                 found[field.name] = _REQUIRED if field.default is dataclasses.MISSING else field.default
         return found
-    import msgspec
-
     if issubclass(cls, msgspec.Struct):
         return {
             field.name: _REQUIRED
@@ -254,8 +254,6 @@ def _type_name(kind: Any) -> str:
 
 
 def _is_settings(kind: Any) -> bool:
-    import msgspec
-
     return isinstance(kind, type) and (dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct))
 
 

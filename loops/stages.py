@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+import msgspec
+
 from lessons.errors import RoundError
 from lessons.jsonl import write_jsonl
 from lessons.records import Attempt, Dropped, Lesson, LostReply
@@ -20,6 +22,7 @@ from loops.selectors.base import Choice, Selector, new_rows, replay_rows
 from loops.store import read_record, write_record
 from loops.work import Work
 from students.base import Student
+from teachers.calls import Caller
 
 
 def examine(work: Work, index: int, student: Student) -> Marker:
@@ -77,7 +80,7 @@ def teach(work: Work, index: int, student: Student) -> Marker:
         method: Method = work.recipe.make("method", work.recipe.method, "method")
         made: list[Round] = []
 
-        async def ask(caller: object) -> list[Lesson]:
+        async def ask(caller: Caller) -> list[Lesson]:
             round_ = _round(work, index, student, caller)
             made.append(round_)
             lessons = await method.teach(round_)
@@ -216,8 +219,6 @@ def earlier_lessons(work: Work, index: int) -> list[Lesson]:
 
 
 def _metrics(work: Work, index: int, digest: str, before: int | None) -> ExamMetrics:
-    import msgspec
-
     attempts = work.read(index, "exam.jsonl", Attempt)
     if before is None:
         metrics = gate.sum_up(index, digest, attempts, skills=work.catalog.names)
@@ -243,10 +244,7 @@ def _context(work: Work, index: int) -> Context:
     )
 
 
-def _round(work: Work, index: int, student: Student, caller: object) -> Round:
-    from teachers.calls import Caller
-
-    assert isinstance(caller, Caller)
+def _round(work: Work, index: int, student: Student, caller: Caller) -> Round:
     return Round(
         index=index,
         task=work.task,

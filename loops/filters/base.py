@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -20,7 +20,6 @@ class Context:
     """Normalised questions of the held-out and gate problems."""
     trained: frozenset[str] = frozenset()
     """Ids of the lessons of earlier rounds."""
-    knobs: dict[str, object] = field(default_factory=dict[str, object])
 
 
 class Drop(str):

@@ -19,7 +19,6 @@ class Choice:
     rng: Random
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Selector(Protocol):
     """Chooses, weighs and orders the lessons of a round. Its fields are its knobs."""
 
