@@ -47,8 +47,8 @@ class Training(Record, frozen=True, kw_only=True):
     clip: float = 1.0
     """Largest norm of the gradient."""
     start: Literal["base", "last"] = "base"
-    """`base` trains a fresh adapter on the lessons of all kept rounds (as LLM2LLM, arXiv 2403.15042); `last` goes on from
-    the last round with its new lessons alone, which is quicker and was measured to forget (LOG.md)."""
+    """`base` trains a fresh adapter on the lessons of all kept rounds, as LLM2LLM does (arXiv 2403.15042); `last` goes
+    on from the last round with its new lessons alone, which is quicker and was measured to forget (LOG.md)."""
     order: Literal["shuffled", "sequential"] = "shuffled"
     """Sequential keeps the selector's order."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from loops.recipe import resolve
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = {
@@ -97,6 +99,14 @@ def test_the_python_of_the_readme(place: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["0", "1"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_recipes_of_a_page_resolve(page: Path) -> None:
+    for block in blocks(page, "yaml"):
+        recipe = yaml.safe_load(block)
+        if "my_method" not in block:  # that page's code has a test of its own
+            assert resolve({**SMALL, **recipe}).digest
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
