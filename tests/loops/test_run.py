@@ -21,7 +21,7 @@ RECIPE = {
     "teacher": {"kind": "rule_tutor", "error_rate": 0.2},
     "method": "rationale",
     "select": {"id": "profile", "budget": 20, "replay": 0.2},
-    "train": {"epochs": 1},
+    "train": {"epochs": 1, "start": "last"},
     "examine": {"per_round": 24},
     "gate": {"rule": "always"},
     "rounds": 2,

@@ -185,7 +185,7 @@ def test_going_on_with_another_rank_is_refused(
 ):
     taught, _ = student.learn(lessons, tmp_path, one_step)
     with pytest.raises(StudentError, match="rank 4 and training asks for rank 8.*start: base"):
-        taught.learn(lessons, tmp_path, changed(one_step, rank=8))
+        taught.learn(lessons, tmp_path, changed(one_step, rank=8, start="last"))
 
 
 def test_one_seed_gives_one_adapter_and_another_seed_another(
