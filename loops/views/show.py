@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lessons.records import Record
+from lessons.records import Lesson, Record
 from loops.reading import RoundView, RunView
 from loops.records import Change
 from loops.views.text import View
@@ -72,7 +72,7 @@ class Funnel(Record, frozen=True, kw_only=True):
     new: int | None
     """Lessons of this round that were chosen."""
     replayed: int | None
-    """Rows that keep what the student knew or learned before."""
+    """The student's own right answers, trained again to keep what it knows."""
     trained: int | None
     stages: tuple[Stage, ...]
     next_stage: str | None
@@ -140,7 +140,7 @@ def funnel(turn: RoundView) -> Funnel:
         candidates = kept + drops.total()
     elif turn.has("candidates.jsonl"):
         candidates = sum(1 for _ in turn.candidates()) + drops.total()
-    rows = Counter(turn.is_new(lesson) for lesson in turn.lessons()) if turn.has("lessons.jsonl") else None
+    rows = Counter(_kind(turn, lesson) for lesson in turn.lessons()) if turn.has("lessons.jsonl") else None
     return Funnel(
         round=turn.index,
         asked=taught.get("teach/asked"),
@@ -151,14 +151,20 @@ def funnel(turn: RoundView) -> Funnel:
         candidates=candidates,
         dropped=_most_first(drops),
         kept=kept,
-        new=rows[True] if rows is not None else None,
-        replayed=rows[False] if rows is not None else None,
+        new=rows["new"] if rows is not None else None,
+        replayed=rows["replayed"] if rows is not None else None,
         trained=rows.total() if rows is not None else None,
         stages=tuple(Stage(name=name, seconds=marker.seconds) for name, marker in turn.markers.items()),
         next_stage=turn.next_stage,
         loss=loss_of(turn),
         outcome=_outcome(turn),
     )
+
+
+def _kind(turn: RoundView, lesson: Lesson) -> str:
+    if turn.is_new(lesson):
+        return "new"
+    return "replayed" if lesson.provenance.method == "replay" else "earlier"
 
 
 def _most_first(counts: Counter[tuple[str, str]]) -> tuple[Drop, ...]:

@@ -41,6 +41,9 @@ def _lines(row: Funnel) -> "list[RenderableType]":
         told["select" if row.round else "learn"] = (
             f"{count(row.new)} new + {count(row.replayed)} replayed" if row.round else f"{count(row.trained)} lessons"
         )
+        earlier = row.trained - (row.new or 0) - (row.replayed or 0)
+        if row.round and earlier:
+            told["select"] += f" + {count(earlier)} of earlier rounds"
     if row.loss is not None:
         told["learn"] = (
             f"{count(row.loss.steps)} steps on {count(row.loss.lessons)} lessons   "
