@@ -1,7 +1,7 @@
 """The teacher's port: anything that answers chats. A capability beyond that is a type of its own, not a flag."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from lessons.records import Message, Record
 
@@ -19,6 +19,8 @@ class Sampling(Record, frozen=True, kw_only=True):
     seed: int | None = None
     """Sent where given; an endpoint may ignore it."""
     stop: tuple[str, ...] = ()
+    json_schema: str | None = None
+    """A JSON schema, as JSON text, that the answer is to follow; sent to endpoints that can hold a model to one."""
 
 
 class Usage(Record, frozen=True, kw_only=True):
@@ -43,6 +45,8 @@ class Reply(Record, frozen=True, kw_only=True):
     """The model as the endpoint names it."""
     detail: str = ""
     """The endpoint's own word for how it ended, or its words of refusal."""
+    usd: float | None = None
+    """What it cost; None where the prices or the tokens are not known. A program of ours costs 0."""
 
 
 class Teacher(Protocol):
@@ -63,4 +67,66 @@ class Teacher(Protocol):
 
     async def aclose(self) -> None:
         """Give back connections and processes. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class ManyTeacher(Teacher, Protocol):
+    """A teacher that can draw several samples in one request, which pays for the prompt once."""
+
+    async def ask_many(self, messages: Sequence[Message], samplings: Sequence[Sampling]) -> list[Reply]:
+        """Answer one chat once for each sampling; they differ in their seeds only, and the first one's is sent.
+
+        Returns at most as many replies as were asked for, in the endpoint's order, each whole; fewer where the
+        endpoint gave fewer. Their usages add up to the request's.
+
+        Raises:
+            TeacherError: no reply; `fatal` where no call of this run can get one.
+        """
+        ...
+
+
+class TokenScore(Record, frozen=True, kw_only=True):
+    """How likely one token was, given all before it."""
+
+    id: int
+    """In the teacher's own vocabulary."""
+    token: str
+    """The token's text; bytes that are no whole character stand as U+FFFD."""
+    logprob: float
+    """Natural logarithm, at most 0."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The likeliest tokens at this place, (id, logprob), likeliest first, as many as were asked for."""
+
+
+class ScoringTeacher(Protocol):
+    """A teacher that can tell how likely it would have written a given text."""
+
+    @property
+    def name(self) -> str:
+        """As a Teacher's."""
+        ...
+
+    async def score(self, messages: Sequence[Message], completion: str, *, top: int = 0) -> list[TokenScore]:
+        """Return the scores of the completion's tokens, as the answer to the chat: [completion token].
+
+        The end-of-turn token is not scored. `top` likeliest tokens are added at each place, at most 20.
+
+        Raises:
+            TeacherError: no scores; `fatal` where the endpoint cannot score at all.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """As a Teacher's."""
+        ...
+
+
+@runtime_checkable
+class GatheringTeacher(Protocol):
+    """A teacher that needs many calls at once, because it sends them off together (a batch API, a batched model)."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that should be with it at once; stands in the place of `calls.in_flight`."""
         ...

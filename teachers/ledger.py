@@ -63,6 +63,8 @@ def call_key(teacher: str, messages: Sequence[Message], sampling: Sampling, samp
     settings = msgspec.structs.asdict(sampling)
     settings |= {"temperature": float(sampling.temperature), "top_p": float(sampling.top_p)}  # 0 and 0.0 are one value
     settings["stop"] = list(sampling.stop)
+    if sampling.json_schema is None:
+        del settings["json_schema"]  # keys from before there were schemas stay what they are
     chat = [[message["role"], message["content"]] for message in messages]
     return content_id("call", teacher=teacher, messages=chat, sampling=settings, sample=sample)
 
