@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+from lessons.places import cache_folder
+
 NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "openai", "aiohttp")
 """Packages without which no run works."""
 
@@ -94,9 +96,7 @@ def _memory() -> CheckResult:
 
 
 def _disk() -> CheckResult:
-    from platformdirs import user_cache_path
-
-    cache = Path(os.environ.get("TUTELAGE_CACHE") or user_cache_path("tutelage"))
+    cache = cache_folder()
     place = next(path for path in (cache, *cache.parents) if path.exists())
     free = shutil.disk_usage(place).free
     return CheckResult("disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free for {cache}", "set TUTELAGE_CACHE")

@@ -15,7 +15,8 @@ from lessons.records import Attempt, Dropped, Lesson, LostReply, Problem, Record
 from lessons.skills import SkillProfile
 from loops.records import STAGES, ExamMetrics, Finished, Marker, RoundLearned, RunInfo
 from loops.store import read_record, read_yaml
-from teachers.ledger import Call, CallCount, call_counts, read_calls
+from teachers.accounts import Account, accounts
+from teachers.ledger import Call, read_calls
 
 R = TypeVar("R", bound=Record)
 
@@ -193,7 +194,7 @@ class RunView:
         return read_calls(path, ids) if path.is_file() else iter(())
 
     @cached_property
-    def call_counts(self) -> dict[str, CallCount]:
-        """Calls and tokens by purpose; empty without a ledger."""
+    def accounts(self) -> dict[str, Account]:
+        """What the teacher's calls came to, by purpose; empty without a ledger."""
         path = self.path / "calls.sqlite"
-        return dict(call_counts(path)) if path.is_file() else {}
+        return dict(accounts(path)) if path.is_file() else {}

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import platformdirs
 
 from lessons.ids import ID_LENGTH, content_id, digest
 from lessons.jsonl import sync_folder, write_whole
-
-CACHE = "TUTELAGE_CACHE"
-"""Environment variable: the folder for converted models and checksums, in place of the user's cache folder."""
+from lessons.places import cache_folder
 
 SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
                "special_tokens_map.json", "chat_template.jinja")  # fmt: skip
@@ -24,12 +21,6 @@ class _Sum(msgspec.Struct, frozen=True):
     size: int
     changed: int
     sha256: str
-
-
-def cache_folder() -> Path:
-    """Return the folder where models and checksums are kept between runs."""
-    told = os.environ.get(CACHE)
-    return Path(told).expanduser() if told else Path(platformdirs.user_cache_dir("tutelage"))
 
 
 def file_sum(path: Path) -> str:

@@ -22,7 +22,8 @@ from filelock import FileLock
 
 from lessons.errors import InputError
 from lessons.jsonl import sync_folder
-from students.files import cache_folder, file_sum, known_sum, sync_files
+from lessons.places import cache_folder
+from students.files import file_sum, known_sum, sync_files
 from students.runtime import prepare, quiet
 
 SUMS = "checksums.json"

@@ -4,7 +4,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -14,18 +14,18 @@ import msgspec
 from lessons.errors import InputError
 from lessons.ids import content_id
 from lessons.records import Message, Record
-from teachers.base import Reply, Sampling, Usage
+from teachers.base import Reply, Sampling
 from teachers.ledger_file import begin, connect, connect_to_read, prepare, said
 
-BATCH = 100
-"""Puts at most in one transaction: nine values each, and older SQLites take 999 in a statement."""
-_PUT = "INSERT INTO calls VALUES {} ON CONFLICT (id) DO NOTHING"
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_GET = "SELECT record FROM calls WHERE id = ?"
-_COUNT = """
-SELECT purpose, count(*), count(*) - count(completion), total(seconds),
-    sum(prompt), sum(cached_prompt), sum(completion), sum(reasoning) FROM calls GROUP BY purpose ORDER BY min(rowid)
+BATCH = 90
+"""Puts at most in one transaction: eleven values each, and older SQLites take 999 in a statement."""
+PUT = """
+INSERT INTO calls (id, teacher, purpose, seconds, prompt, cached_prompt, completion, reasoning, record, usd, paid)
+VALUES {} ON CONFLICT (id) DO NOTHING
 """
+ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_BROKEN = "INSERT INTO broken VALUES (?, ?, ?, ?, ?, ?, ?)"
+_GET = "SELECT record FROM calls WHERE id = ?"
 
 
 class Call(Record, frozen=True, kw_only=True):
@@ -47,17 +47,6 @@ class Call(Record, frozen=True, kw_only=True):
     """ISO 8601, UTC: when the reply was there."""
 
 
-class CallCount(Record, frozen=True, kw_only=True):
-    """The calls of one purpose, added up. A sum of tokens is None where no reply told any."""
-
-    calls: int
-    unmeasured: int
-    """Calls whose reply did not tell its completion tokens: the sums lack them."""
-    seconds: float
-    """Added over calls that went on at the same time: not wall time."""
-    tokens: Usage
-
-
 def call_key(teacher: str, messages: Sequence[Message], sampling: Sampling, sample: int) -> str:
     """Return the id of a request, 16 hex digits: a content hash of who is asked what, how, and for which sample."""
     settings = msgspec.structs.asdict(sampling)
@@ -72,6 +61,8 @@ def call_key(teacher: str, messages: Sequence[Message], sampling: Sampling, samp
 class _Put(NamedTuple):
     call: Call
     record: bytes
+    paid: bool
+    whole: bool
     future: "asyncio.Future[Call]"
     loop: asyncio.AbstractEventLoop
 
@@ -83,9 +74,10 @@ class Ledger:
     returns: a process killed at any byte loses only what had not returned. Several processes may use one file.
     """
 
-    def __init__(self, path: Path, reader: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, reader: sqlite3.Connection, cache: "Ledger | None" = None) -> None:
         self.path = path
         self._reader = reader
+        self._cache = cache
         self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -93,18 +85,27 @@ class Ledger:
         self._thread.start()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, cache: Path | None = None) -> Self:
         """Open a ledger, or begin one (file mode 0600) where there is none.
 
+        `cache` is a ledger that several runs share: `borrow` looks there, and what is put goes there as well.
+
         Raises:
-            InputError: the file cannot be opened, is damaged, or is not a ledger of this version. It is left as it is.
+            InputError: a file cannot be opened, is damaged (see `teachers.rescue`), or is not a ledger of this
+                version. It is left as it is.
         """
-        with said(path):
-            if not path.exists():
-                begin(path)
-            with closing(connect(path)) as connection:
-                prepare(path, connection)
-            return cls(path, connect(path))
+        shared = cls.open(cache) if cache is not None else None
+        try:
+            with said(path):
+                if not path.exists():
+                    begin(path)
+                with closing(connect(path)) as connection:
+                    prepare(path, connection)
+                return cls(path, connect(path), shared)
+        except BaseException:
+            if shared is not None:
+                shared.close()
+            raise
 
     def get(self, key: str) -> Call | None:
         """Return the call under this key, or None. Microseconds; may be called from the event loop."""
@@ -117,18 +118,40 @@ class Ledger:
         with said(self.path):
             return self._reader.execute("SELECT 1 FROM calls WHERE teacher = ?", (teacher,)).fetchone() is not None
 
+    async def borrow(self, key: str) -> Call | None:
+        """Return the call under this key from the shared cache, now in this ledger too as not paid for; else None."""
+        if self._cache is None:
+            return None
+        call = self._cache.get(key)
+        return None if call is None else await self._enqueue(call, msgspec.json.encode(call), paid=False)
+
     async def put(self, call: Call) -> Call:
         """Write a call and return it once it is on disk; where the key was taken, return the call that stays there.
 
         The call is on its way as soon as this is called: cancelling the wait does not lose it.
         """
+        record = msgspec.json.encode(call)
+        own = self._enqueue(call, record)
+        if self._cache is None:
+            return await own
+        shared = self._cache._enqueue(call, record)
+        try:
+            return await own
+        finally:
+            await shared
+
+    async def put_broken(self, call: Call) -> None:
+        """Write a call whose reply was paid for and cannot be used: it is counted, and its request is sent again."""
+        await self._enqueue(call, msgspec.json.encode(call), whole=False)
+
+    def _enqueue(self, call: Call, record: bytes, *, paid: bool = True, whole: bool = True) -> "asyncio.Future[Call]":
         loop = asyncio.get_running_loop()
-        item = _Put(call, msgspec.json.encode(call), loop.create_future(), loop)
+        item = _Put(call, record, paid, whole, loop.create_future(), loop)
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.path}: the ledger is closed")
             self._queue.put(item)
-        return await item.future
+        return item.future
 
     def close(self) -> None:
         """Write what was put, then let go of the file. May be called twice."""
@@ -138,6 +161,8 @@ class Ledger:
                 self._queue.put(None)
         self._thread.join()
         self._reader.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def __enter__(self) -> Self:
         return self
@@ -175,15 +200,28 @@ def _write(connection: sqlite3.Connection, puts: Sequence[_Put]) -> list[Call]: 
     One statement and not one for each row: each gives the interpreter's lock away, and gets it back only after the
     event loop's thread has had its turn.
     """
-    values: list[object] = []
-    for call, record, _, _ in puts:
-        used = call.reply.usage
-        values += (call.id, call.teacher, call.purpose, call.seconds)
-        values += (used.prompt, used.cached_prompt, used.completion, used.reasoning, record)
-    written = connection.execute(_PUT.format(", ".join([_ROW] * len(puts))), values).rowcount
-    if written == len(puts):
+    whole = [put for put in puts if put.whole]
+    values = [value for put in whole for value in values_of(put.call, put.record, put.paid)]
+    if len(whole) < len(puts):
+        _write_broken(connection, [put for put in puts if not put.whole])
+    written = connection.execute(PUT.format(", ".join([ROW] * len(whole))), values).rowcount if whole else 0
+    if written == len(whole):
         return [put.call for put in puts]
-    return [_call(connection.execute(_GET, (put.call.id,)).fetchone()[0]) for put in puts]
+    return [_call(connection.execute(_GET, (p.call.id,)).fetchone()[0]) if p.whole else p.call for p in puts]
+
+
+def values_of(call: Call, record: bytes, paid: bool) -> tuple[object, ...]:
+    """Return the values of one `ROW` of `PUT`."""
+    used = call.reply.usage
+    tokens = (used.prompt, used.cached_prompt, used.completion, used.reasoning)
+    return (call.id, call.teacher, call.purpose, call.seconds, *tokens, record, call.reply.usd, paid)
+
+
+def _write_broken(connection: sqlite3.Connection, puts: Sequence[_Put]) -> None:
+    for call, record, _, _, _, _ in puts:
+        used = call.reply.usage
+        tokens = (used.prompt, used.cached_prompt, used.completion, used.reasoning)
+        connection.execute(_BROKEN, (call.purpose, *tokens, call.reply.usd, record))
 
 
 def _settle(outcomes: Sequence[tuple[_Put, Call | Exception]]) -> None:
@@ -225,24 +263,6 @@ def read_calls(path: Path, ids: Iterable[str] | None = None) -> Iterator[Call]:
             for key in ids:
                 for row in connection.execute(_GET, (key,)):
                     yield _call(row[0])
-
-
-def call_counts(path: Path) -> Mapping[str, CallCount]:
-    """Return calls and tokens by purpose, in the order in which the purposes first came up; read-only.
-
-    Raises:
-        InputError: there is no ledger at this path, or it is damaged.
-    """
-    with said(path), closing(connect_to_read(path)) as connection:
-        return {
-            purpose: CallCount(
-                calls=calls,
-                unmeasured=unmeasured,
-                seconds=seconds,
-                tokens=Usage(prompt=prompt, cached_prompt=cached, completion=completion, reasoning=reasoning),
-            )
-            for purpose, calls, unmeasured, seconds, prompt, cached, completion, reasoning in connection.execute(_COUNT)
-        }
 
 
 def _call(record: bytes) -> Call:

@@ -12,15 +12,29 @@ from lessons.errors import InputError
 
 APPLICATION = 0x74757465
 """SQLite's application id of a ledger ("tute"): another program's database is refused, not written into."""
-VERSION = 1
-"""Of the tables."""
+VERSION = 2
+"""Of the tables. Version 1 lacked `usd`, `paid` and `broken`."""
 WAIT = 60.0
 """Seconds to wait for another process's transaction."""
-TABLES = """
-CREATE TABLE IF NOT EXISTS calls (
+TABLES = (
+    """
+CREATE TABLE calls (
     id TEXT PRIMARY KEY NOT NULL, teacher TEXT NOT NULL, purpose TEXT NOT NULL, seconds REAL NOT NULL,
-    prompt INTEGER, cached_prompt INTEGER, completion INTEGER, reasoning INTEGER, record BLOB NOT NULL)
-"""
+    prompt INTEGER, cached_prompt INTEGER, completion INTEGER, reasoning INTEGER, record BLOB NOT NULL,
+    usd REAL, paid INTEGER NOT NULL DEFAULT 1)
+""",
+    """
+CREATE TABLE broken (
+    purpose TEXT NOT NULL, prompt INTEGER, cached_prompt INTEGER, completion INTEGER, reasoning INTEGER,
+    usd REAL, record BLOB NOT NULL)
+""",
+)
+"""`paid`: 1 where this ledger's user bought the reply, 0 where a shared cache had it. `broken`: replies that were paid
+for and cannot be used; the same request is sent again."""
+_UPGRADE = ("ALTER TABLE calls ADD COLUMN usd REAL", "ALTER TABLE calls ADD COLUMN paid INTEGER NOT NULL DEFAULT 1")
+
+
+_TOKENS = "prompt, cached_prompt, completion, reasoning"
 
 
 @contextmanager
@@ -65,7 +79,11 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         raise InputError(f"{path}: there is no ledger")
     uri = path.absolute().as_uri()
     connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=WAIT, isolation_level=None)
-    _check(path, connection)
+    old = _check(path, connection, oldest=1) < VERSION
+    bought = f"SELECT purpose, seconds, {_TOKENS}, {'NULL AS usd, 1 AS paid' if old else 'usd, paid'}, 1 AS whole"
+    lost = f"SELECT purpose, 0.0 AS seconds, {_TOKENS}, usd, 1 AS paid, 0 AS whole FROM broken"  # noqa: S608 - all from here
+    union = f"{bought} FROM calls" if old else f"{bought} FROM calls UNION ALL {lost}"
+    connection.execute(f"CREATE TEMP VIEW bill AS {union}")
     return connection
 
 
@@ -75,19 +93,28 @@ def prepare(path: Path, connection: sqlite3.Connection) -> None:
     fresh = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if fresh:
         connection.execute(f"PRAGMA application_id={APPLICATION}")
+    found = _versions(connection)
+    if fresh or found == (APPLICATION, 1):
+        for statement in TABLES if fresh else (*_UPGRADE, TABLES[1]):
+            connection.execute(statement)
         connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute(TABLES)
     connection.execute("COMMIT")
     _check(path, connection)
     connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _check(path: Path, connection: sqlite3.Connection) -> None:
+def _versions(connection: sqlite3.Connection) -> tuple[int, int]:  # (application, tables)
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return application, connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _check(path: Path, connection: sqlite3.Connection, oldest: int = VERSION) -> int:
+    """Refuse what is not a ledger of a version that can be read; return the version."""
+    application, version = _versions(connection)
     if application != APPLICATION:
         raise InputError(f"{path}: this SQLite file is not a ledger: give another path")
-    if version != VERSION:
+    if not oldest <= version <= VERSION:
         raise InputError(
             f"{path}: a ledger of version {version}, and this tutelage reads {VERSION}: use a matching one"
         )
+    return version

@@ -6,10 +6,12 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
+
+import msgspec
 
 from lessons.errors import TeacherError
 from lessons.ids import digest
@@ -68,8 +70,18 @@ class LoopbackServer:
     `async with` serves on the running event loop; plain `with` serves on a thread of its own.
     """
 
-    def __init__(self, teacher: Teacher, *, fault: Decide | None = None, model: str = "loopback") -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        fault: Decide | None = None,
+        model: str = "loopback",
+        features: Collection[str] = ("n", "json_schema"),
+    ) -> None:
         self.teacher = teacher
+        self.features = features
+        """What it heeds of `n` (several choices, the later ones with seeds that follow the first's) and `json_schema`
+        (passed on to the teacher; a schema that leaves only one reply gets it); it ignores the others, as many do."""
         self.fault = fault
         """May be replaced while the server runs."""
         self.model = model
@@ -181,16 +193,23 @@ class LoopbackServer:
             return 404, _error(f"no such path: {seen.path}", None)
         if seen.body.get("model") != self.model:
             return 404, _error(f"the model {seen.body.get('model')!r} does not exist", "model_not_found")
-        if fault.text is not None:
-            reply = Reply(text=fault.text)
-        else:
-            try:
-                reply = await self.teacher.ask(_messages(seen.body), _sampling(seen.body))
-            except TeacherError as error:
-                return error.status or 500, _error(str(error), None)
-            except (KeyError, TypeError, ValueError) as error:
-                return 400, _error(f"the request cannot be read: {error!r}", None)
-        return 200, _completion(reply, self.model, fault.finish_reason or _FINISH_REASONS[reply.finish])
+        try:
+            replies = [Reply(text=fault.text)] if fault.text is not None else await self._replies(seen.body)
+        except TeacherError as error:
+            return error.status or 500, _error(str(error), None)
+        except (KeyError, TypeError, ValueError) as error:
+            return 400, _error(f"the request cannot be read: {error!r}", None)
+        return 200, _completion(replies, self.model, fault.finish_reason)
+
+    async def _replies(self, body: Mapping[str, Any]) -> list[Reply]:
+        sampling = _sampling(body, held="json_schema" in self.features)
+        only = _only_reply(sampling.json_schema)
+        if only is not None:
+            return [Reply(text=only)]
+        count = int(body.get("n") or 1) if "n" in self.features else 1
+        seeds = [None if sampling.seed is None else sampling.seed + sample for sample in range(count)]
+        drawn = [msgspec.structs.replace(sampling, seed=seed) for seed in seeds]
+        return list(await asyncio.gather(*(self.teacher.ask(_messages(body), one) for one in drawn)))
 
 
 _NO_FAULT = Fault()
@@ -206,31 +225,48 @@ def _messages(body: Mapping[str, Any]) -> list[Message]:
     return [Message(role=turn["role"], content=str(turn["content"])) for turn in body["messages"]]
 
 
-def _sampling(body: Mapping[str, Any]) -> Sampling:
+def _sampling(body: Mapping[str, Any], *, held: bool) -> Sampling:
     stop = body.get("stop") or ()
+    form = body.get("response_format")
+    schema = form["json_schema"]["schema"] if held and form and form.get("type") == "json_schema" else None
     return Sampling(
         max_tokens=int(body.get("max_tokens") or body.get("max_completion_tokens") or 1024),
         temperature=float(body.get("temperature", 1.0)),
         top_p=float(body.get("top_p", 1.0)),
         seed=body.get("seed"),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        json_schema=None if schema is None else json.dumps(schema),
     )
 
 
-def _completion(reply: Reply, model: str, finish_reason: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
-    if reply.reasoning:
-        message["reasoning_content"] = reply.reasoning
-    used = reply.usage
-    usage: dict[str, Any] = {"prompt_tokens": used.prompt, "completion_tokens": used.completion}
-    usage["prompt_tokens_details"] = {"cached_tokens": used.cached_prompt}
-    usage["completion_tokens_details"] = {"reasoning_tokens": used.reasoning}
-    return {
-        "object": "chat.completion",
-        "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
-        "usage": usage,
-    }
+def _only_reply(schema: str | None) -> str | None:
+    """Return the reply that a schema leaves no choice about (an object of single words), or None."""
+    properties = json.loads(schema).get("properties", {}) if schema else {}
+    words = {name: member.get("enum") or [] for name, member in properties.items()}
+    if not words or any(len(choice) != 1 for choice in words.values()):
+        return None
+    return json.dumps({name: choice[0] for name, choice in words.items()})
+
+
+def _completion(replies: list[Reply], model: str, finish_reason: str | None) -> dict[str, Any]:
+    """Return the answer's body; tokens that the replies tell are added up, except that the prompt is paid for once."""
+    choices: list[dict[str, Any]] = []
+    for index, reply in enumerate(replies):
+        message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+        if reply.reasoning:
+            message["reasoning_content"] = reply.reasoning
+        ended = finish_reason or _FINISH_REASONS[reply.finish]
+        choices.append({"index": index, "message": message, "finish_reason": ended})
+    first = replies[0].usage
+    usage: dict[str, Any] = {"prompt_tokens": first.prompt, "completion_tokens": _sum(replies, "completion")}
+    usage["prompt_tokens_details"] = {"cached_tokens": first.cached_prompt}
+    usage["completion_tokens_details"] = {"reasoning_tokens": _sum(replies, "reasoning")}
+    return {"object": "chat.completion", "model": model, "choices": choices, "usage": usage}
+
+
+def _sum(replies: list[Reply], kind: str) -> int | None:
+    told = [getattr(reply.usage, kind) for reply in replies]
+    return None if None in told else sum(told)
 
 
 def _error(message: str, code: str | None) -> dict[str, Any]:

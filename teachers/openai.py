@@ -1,10 +1,9 @@
 """A teacher behind any endpoint that speaks OpenAI's chat API: OpenAI's own, vLLM, and most others."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,14 +11,16 @@ import msgspec
 from lessons.errors import InputError, TeacherError
 from lessons.ids import content_id
 from lessons.jsonl import plain_text
+from lessons.knobs import operational
 from lessons.records import Message
 from teachers.base import Reply, Sampling
+from teachers.capabilities import Abilities, Feature, read_models
+from teachers.connection import Connection
+from teachers.limits import Limiter
+from teachers.prices import Prices
 from teachers.retry import RetryPolicy
 from teachers.secrets import Secrets, check_headers, check_variable
-from teachers.wire import read_completion, read_error
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+from teachers.wire import read_completion, read_completions
 
 __all__ = ["OpenAITeacher"]
 
@@ -37,9 +38,9 @@ class OpenAITeacher:
     """Where the endpoint is, up to and without /chat/completions."""
     key: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key, never the key itself; "" where the endpoint wants none."""
-    timeout: float = 600.0
+    timeout: float = operational(600.0)
     """Seconds for one try, from connecting to the last byte."""
-    attempts: int = 6
+    attempts: int = operational(6)
     """Tries in all for one call, at least 1; see `teachers.retry` for which failures are tried again, and when."""
     send_seed: bool = True
     """Whether the seed is sent; some endpoints refuse it."""
@@ -49,6 +50,11 @@ class OpenAITeacher:
     """Members added to each request, such as {"reasoning_effort": "low"}; null drops a member that would be sent."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """HTTP headers added to each request; a value "$NAME" is read from the environment variable NAME."""
+    prices: Prices | None = operational(None)
+    """USD per million tokens, by kind, and the day they were looked up; null: unknown, and shown as unknown."""
+    features: Literal["auto"] | tuple[Feature, ...] = operational("auto")
+    """What the endpoint can: `n` (several samples in one request), `json_schema` (replies held to a schema). `auto`
+    finds out with two short calls, when it first matters, and remembers it."""
     label: str = ""
     """What the ledger files replies under; "" is model and address. Give one where the address changes from run to run
     (a server on a free port) and the model behind it does not."""
@@ -97,11 +103,35 @@ class OpenAITeacher:
             TeacherError: no reply after all tries; fatal for a wrong key, an unknown model, an empty account. No
                 message holds the key.
         """
-        body = msgspec.json.encode(self.body(messages, sampling))
-        return await self.policy.run(lambda: self._try(body))
+        held = sampling.json_schema is not None and await self._can("json_schema")
+        body = msgspec.json.encode(self.body(messages, sampling, held=held))
+        return self._priced(await self.policy.run(lambda: self._completion(body)))
 
-    def body(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
-        """Return the request as it is sent: max_tokens always, top_p and stop only where they say something."""
+    async def offers_many(self) -> bool:
+        """Whether the endpoint draws several samples in one request.
+
+        Raises:
+            TeacherError: it cannot be found out.
+        """
+        return await self._can("n")
+
+    async def ask_many(self, messages: Sequence[Message], samplings: Sequence[Sampling]) -> list[Reply]:
+        """Answer one chat several times, in one request; the endpoint may give fewer replies.
+
+        Raises:
+            TeacherError: as `ask`.
+        """
+        first = samplings[0]
+        held = first.json_schema is not None and await self._can("json_schema")
+        body = msgspec.json.encode({**self.body(messages, first, held=held), "n": len(samplings)})
+        replies = await self.policy.run(lambda: self._completions(body))
+        return [self._priced(reply) for reply in replies[: len(samplings)]]
+
+    def body(self, messages: Sequence[Message], sampling: Sampling, *, held: bool = False) -> dict[str, Any]:
+        """Return the request as it is sent: max_tokens always, top_p and stop only where they say something.
+
+        `held`: whether the endpoint is asked to hold the reply to the sampling's schema.
+        """
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": turn["role"], "content": plain_text(turn["content"])} for turn in messages],
@@ -114,83 +144,67 @@ class OpenAITeacher:
             body["stop"] = list(sampling.stop)
         if self.send_seed and sampling.seed is not None:
             body["seed"] = sampling.seed
+        if held and sampling.json_schema is not None:
+            schema = msgspec.Raw(sampling.json_schema.encode())
+            form = {"name": "reply", "strict": True, "schema": schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         body.update(self.extra_body)
         return {name: value for name, value in body.items() if value is not None}
 
+    async def models(self) -> list[str] | None:
+        """Return the names of the endpoint's models; None where it has no such list.
+
+        Raises:
+            TeacherError: no answer, or a wrong key.
+        """
+        try:
+            return read_models(await self.policy.run(lambda: self._connection.bytes("GET", "/models")))
+        except TeacherError as error:
+            if error.status in (404, 405, 501):
+                return None
+            raise
+
+    async def post(self, body: Mapping[str, Any]) -> bytes:
+        """Return the body of the answer to one request to /chat/completions, tried again as calls are.
+
+        Raises:
+            TeacherError: no answer, or an error answer.
+        """
+        encoded = msgspec.json.encode(body)
+        return await self.policy.run(lambda: self._connection.bytes("POST", "/chat/completions", encoded))
+
+    @property
+    def limiter(self) -> Limiter:
+        """How many requests are out at once; shared by all teachers of this process with the same endpoint and key."""
+        return self._connection.limiter
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop. May be called twice; a later call opens new ones."""
-        held = self._held.pop(asyncio.get_running_loop(), None)
-        if held is not None:
-            await held[1].aclose()
-
-    async def _try(self, body: bytes) -> Reply:
-        """One request. The error is raised outside of the handlers, so that no cause with a secret hangs on it."""
-        from aiohttp import ClientError
-        from httpx2 import Response
-        from openai import APIStatusError, OpenAIError
-
-        hide = self._secrets.hide
-        client = await self._client()
-        try:
-            async with asyncio.timeout(self.timeout):
-                # Bytes in, bytes out: the client's own models of bodies cost more time than all the rest.
-                response = await client.post("/chat/completions", cast_to=Response, content=body)
-            return read_completion(response.content, hide)
-        except APIStatusError as error:
-            failure = read_error(error.status_code, error.body, error.response.headers, hide)
-        except (OpenAIError, ClientError, OSError) as error:
-            failure = TeacherError(f"{self.model} at {self.base_url}: {_fault(error, self.timeout)}", retryable=True)
-        except TeacherError as error:
-            failure = error
-        raise failure
+        if "_connection" in self.__dict__:  # else nothing was ever opened
+            await self._connection.aclose()
 
     @cached_property
-    def _held(self) -> "dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[AsyncOpenAI]]]":
-        """The client of the running event loop, and what closes it."""
-        return {}
+    def _connection(self) -> Connection:
+        return Connection(self.model, self.base_url, Secrets.read(self.key, self.headers), self.timeout)
+
+    async def _completion(self, body: bytes) -> Reply:
+        link = self._connection
+        return read_completion(await link.bytes("POST", "/chat/completions", body), link.secrets.hide)
+
+    async def _completions(self, body: bytes) -> list[Reply]:
+        link = self._connection
+        return read_completions(await link.bytes("POST", "/chat/completions", body), link.secrets.hide)
+
+    async def _can(self, feature: Feature) -> bool:
+        if self.features != "auto":
+            return feature in self.features
+        return feature in (await self._abilities.get(self)).features
 
     @cached_property
-    def _secrets(self) -> Secrets:
-        return Secrets.read(self.key, self.headers)
+    def _abilities(self) -> Abilities:
+        return Abilities()
 
-    async def _client(self) -> "AsyncOpenAI":
-        loop = asyncio.get_running_loop()
-        held = self._held.get(loop)
-        if held is None:
-            for gone in [other for other in self._held if other.is_closed()]:
-                del self._held[gone]
-            holder = self._hold()
-            held = self._held[loop] = (await anext(holder), holder)
-        return held[0]
-
-    async def _hold(self) -> "AsyncGenerator[AsyncOpenAI]":
-        """Yield a client, and close it when `aclose` or the event loop's own end closes this generator.
-
-        `asyncio.run` closes the async generators that its loop has started: connections end with the loop that they
-        belong to, also where nobody called `aclose`.
-        """
-        from openai import AsyncOpenAI, DefaultAioHttpClient
-
-        secrets = self._secrets
-        client = AsyncOpenAI(
-            api_key=secrets.key or "none",
-            base_url=self.base_url,
-            max_retries=0,
-            timeout=self.timeout,
-            default_headers=dict(secrets.headers),
-            http_client=DefaultAioHttpClient(timeout=self.timeout),
-        )
-        try:
-            yield client
-        finally:
-            await client.close()
-
-
-def _fault(error: Exception, timeout: float) -> str:
-    """Say what went wrong on the way, by the name of what first raised it: its words may hold anything."""
-    if type(error) is TimeoutError:
-        return f"no answer within {timeout:g} seconds"
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    return f"no answer, the connection failed ({type(root).__name__})"
+    def _priced(self, reply: Reply) -> Reply:
+        if self.prices is None:
+            return reply
+        return msgspec.structs.replace(reply, usd=self.prices.usd(reply.usage))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, retry_if_exception
 
 from lessons.errors import TeacherError
 
@@ -54,7 +54,9 @@ class RetryPolicy:
     """When and how often a failed call is tried again. Only a TeacherError that says `retryable` is."""
 
     attempts: int = 6
-    """Tries in all, at least 1."""
+    """Tries in all, at least 1; those that the endpoint only put off (429) are not among them."""
+    put_off: int = 20
+    """Tries that an endpoint may put off (429) before the call is lost: a slow quota is no fault of the call's."""
     first_wait: float = 0.5
     """Seconds: the longest wait before the second try; doubled for each further one."""
     longest_wait: float = 60.0
@@ -86,22 +88,43 @@ class RetryPolicy:
         try:  # nearly always this is all: tenacity is for what follows a failure
             return await attempt()
         except TeacherError as error:
-            if not error.retryable or self.attempts <= 1:
+            failures = _Failures(self, error)
+            if failures.end:
                 raise
-            asked = error.retry_after
-        await self.sleep(self.wait(1, asked))
-
-        def waiting(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            return self.wait(1 + state.attempt_number, error.retry_after if isinstance(error, TeacherError) else None)
+        await self.sleep(self.wait(1, failures.last.retry_after))
 
         async def again() -> T:  # tenacity awaits only what is declared async, and a lambda is not
             return await attempt()
 
         return await AsyncRetrying(
-            stop=stop_after_attempt(self.attempts - 1),
-            wait=waiting,
-            retry=retry_if_exception(lambda error: isinstance(error, TeacherError) and error.retryable),
+            retry=retry_if_exception(failures.count),  # looked at before wait and stop
+            wait=lambda state: self.wait(1 + state.attempt_number, failures.last.retry_after),
+            stop=lambda state: failures.end,
             sleep=self.sleep,
             reraise=True,
         )(again)
+
+
+class _Failures:
+    """The failures of one call so far."""
+
+    def __init__(self, policy: RetryPolicy, first: TeacherError) -> None:
+        self._policy = policy
+        self._faults = self._put_off = 0
+        self.last, self.end = first, False
+        """`end`: whether the last one was the last that the policy allows."""
+        if not self.count(first):
+            self.end = True
+
+    def count(self, error: BaseException) -> bool:
+        """Count a failure; return whether it is of a kind that is tried again."""
+        if not isinstance(error, TeacherError):
+            return False
+        self.last = error
+        if error.status == 429:  # Too Many Requests, RFC 6585
+            self._put_off += 1
+        else:
+            self._faults += 1
+        policy = self._policy
+        self.end = self._faults >= policy.attempts or self._put_off >= policy.put_off or policy.attempts <= 1
+        return error.retryable

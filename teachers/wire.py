@@ -1,8 +1,7 @@
-"""OpenAI's chat wire format, read: a completion to a Reply, a failure to a TeacherError. No connection is made here."""
+"""OpenAI's chat wire format, read: a completion to its Replies. No connection is made here. Errors: `wire_errors`."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -10,48 +9,42 @@ import msgspec
 from lessons.errors import TeacherError
 from lessons.jsonl import plain_text
 from teachers.base import Finish, Reply, Usage
-from teachers.retry import retry_after_seconds, retryable_status
+from teachers.wire_errors import Hide, read_error, shown
+
+__all__ = ["Hide", "read_completion", "read_completions", "read_error", "shown", "split_thoughts"]
 
 _FINISHES: Mapping[str, Finish] = {
     "stop": "stop",
     "length": "length",
     "content_filter": "refused",
     "refusal": "refused",
+    # Google's own words, which its OpenAI endpoint passes on
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "refused",
+    "RECITATION": "refused",
+    "BLOCKLIST": "refused",
+    "PROHIBITED_CONTENT": "refused",
+    "SPII": "refused",
 }
 """Anything else is "other": vLLM ends a reply that it cut off while stopping with "abort", and status 200."""
-_SHOWN = 300
-"""Characters of an endpoint's words in an error message."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_UNPAID = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-"""Error codes of OpenAI that waiting does not cure, although their status is 429."""
-_UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
+_TAGS = (("<think>", "</think>"), ("<thought>", "</thought>"))
+"""Where thoughts stand in the text itself: open models' templates, and Google's include_thoughts."""
+_MOST_TOKENS = 2**53
+"""A larger count is no count."""
 
 
 class _Message(msgspec.Struct):
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[Any] | None = None
     refusal: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
 
 
 class _Choice(msgspec.Struct):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _CachedTokens(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _ReasoningTokens(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _CachedTokens | None = None
-    completion_tokens_details: _ReasoningTokens | None = None
+    message: _Message | None = None
+    finish_reason: Any = None
+    index: Any = None
 
 
 class _Completion(msgspec.Struct):
@@ -64,97 +57,121 @@ class _Completion(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Completion)
 
 
-Hide = Callable[[str], str]
-"""Takes secrets out of an endpoint's words before they are shown, and before they are cut, which might halve one."""
-
-
 def read_completion(body: bytes, hide: Hide = str) -> Reply:
-    """Read the body of a successful answer of /chat/completions; its first choice is the reply.
+    """Read the body of a successful answer of /chat/completions to a request for one reply.
+
+    Where there are more choices than were asked for, the first is the reply and the usage is all of theirs.
 
     Raises:
         TeacherError: it is not JSON or not a completion (a proxy's page, a server going down: retryable), or it holds
             an error in spite of its status.
     """
-    completion = _completion(body, hide)
-    if completion.error:
-        raise read_error(_status_in(completion.error), completion.error, {}, hide)
-    if not completion.choices:
-        raise TeacherError(f"the endpoint sent a completion without choices: {shown(body, hide)}", retryable=True)
-    choice = completion.choices[0]
-    content = choice.message.content
-    if isinstance(content, list):
-        content = "".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
-    thoughts, text = split_thoughts(plain_text(content or ""))
-    told = _text(choice.message.reasoning_content) or _text(choice.message.reasoning)
-    refusal = _text(choice.message.refusal)
-    reason = choice.finish_reason or ""
-    return Reply(
-        text=text,
-        finish="refused" if refusal else _FINISHES.get(reason, "other"),
-        reasoning="\n".join(part for part in (told, thoughts) if part),
-        usage=_used(completion.usage),
-        model=_text(completion.model),
-        detail=refusal or plain_text(reason or "no finish_reason"),
-    )
+    completion, choices = _whole(body, hide)
+    choice = choices[0] if len(choices) == 1 else _in_order(choices)[0]
+    return _reply(choice, _used(completion.usage), completion)
+
+
+def read_completions(body: bytes, hide: Hide = str) -> list[Reply]:
+    """Read the body of a successful answer of /chat/completions; one reply for each choice, in order of their index.
+
+    The request's usage is split so that its sums are exact: the prompt is the first reply's, and the completion is
+    shared by length of text and thoughts. Where the endpoint did not say a count it stays None in all of them.
+
+    Raises:
+        TeacherError: as `read_completion`.
+    """
+    completion, choices = _whole(body, hide)
+    used = _used(completion.usage)
+    if len(choices) == 1:
+        return [_reply(choices[0], used, completion)]
+    replies = [_reply(choice, used, completion) for choice in _in_order(choices)]
+    shares = _shares(used, [len(reply.text) + len(reply.reasoning) for reply in replies])
+    return [msgspec.structs.replace(reply, usage=share) for reply, share in zip(replies, shares, strict=True)]
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
     """Return (thoughts, answer) of a text whose thoughts stand in `<think>` tags before the answer.
 
     Without a closing tag all of it is thoughts: it was cut while thinking. Without an opening tag the template had
-    put it at the end of the prompt.
+    put it at the end of the prompt. `<thought>` must be opened to count.
     """
-    opened = text.lstrip().startswith("<think>")
-    head, closed, tail = text.partition("</think>")
-    if not opened and not closed:
+    if "<" not in text:  # nearly always
         return "", text
-    thoughts = head.lstrip().removeprefix("<think>").strip()
-    return thoughts, tail.lstrip() if closed else ""
+    start = text.lstrip()
+    for opening, closing in _TAGS:
+        if start.startswith(opening):
+            head, closed, tail = start.removeprefix(opening).partition(closing)
+            return head.strip(), tail.lstrip() if closed else ""
+    head, closed, tail = text.partition("</think>")
+    return (head.strip(), tail.lstrip()) if closed else ("", text)
 
 
-def read_error(status: int | None, body: object, headers: Mapping[str, str], hide: Hide = str) -> TeacherError:
-    """Return what an error answer means. `body` is its decoded JSON (or only the "error" member of it) or its text."""
-    fields = cast(dict[str, Any], body) if isinstance(body, dict) else {}
-    inner = fields.get("error", fields)
-    fields = cast(dict[str, Any], inner) if isinstance(inner, dict) else fields
-    words = shown(fields.get("message") or fields.get("detail") or body or "no message", hide)
-    code = str(fields.get("code") or fields.get("type") or "")
-    line = f"the endpoint answered {status if status is not None else 'an error'}: {words}"
-    if status in (401, 403):
-        return TeacherError(f"{line}: check the key and its rights", status=status, fatal=True)
-    if status == 404:
-        return TeacherError(f"{line}: check the model's name and base_url", status=status, fatal=True)
-    if status == 402 or code in _UNPAID:
-        return TeacherError(f"{line}: the account cannot pay for more calls", status=status, fatal=True)
-    if status == 400 and code in _UNSUPPORTED:
-        hint = "set token_parameter, or drop a parameter with a null in extra_body"
-        return TeacherError(f"{line}: {hint}", status=status, fatal=True)
-    return TeacherError(
-        line,
-        status=status,
-        retry_after=retry_after_seconds(headers),
-        retryable=status is None or retryable_status(status),
-    )
+def _whole(body: bytes, hide: Hide) -> tuple[_Completion, list[_Choice]]:
+    completion = _decoded(body)
+    if completion is None:
+        words = f"the endpoint's answer is not a chat completion: {shown(body, hide)}"
+        raise TeacherError(words, retryable=True)
+    if completion.error:
+        raise read_error(_status_in(completion.error), completion.error, {}, hide)
+    if not completion.choices:
+        raise TeacherError(f"the endpoint sent a completion without choices: {shown(body, hide)}", retryable=True)
+    if any(choice.message is None and choice.finish_reason is None for choice in completion.choices):
+        raise TeacherError(f"the endpoint sent a choice without a message: {shown(body, hide)}", retryable=True)
+    return completion, completion.choices
 
 
-def shown(words: object, hide: Hide = str) -> str:
-    """Return foreign words on one short line without control characters, fit for an error message."""
-    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
-    line = _CONTROL.sub(" ", plain_text(hide(text)[: 2 * _SHOWN])).strip()
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
-
-
-def _completion(body: bytes, hide: Hide) -> _Completion:
+def _decoded(body: bytes) -> _Completion | None:
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:  # msgspec refuses the escape of a lone surrogate, which a model may well write
         return msgspec.convert(json.loads(body), _Completion)
     except (ValueError, RecursionError, msgspec.ValidationError):
-        raise TeacherError(
-            f"the endpoint's answer is not a chat completion: {shown(body, hide)}", retryable=True
-        ) from None
+        return None
+
+
+def _in_order(choices: list[_Choice]) -> list[_Choice]:
+    """Return the choices by their index; one that does not tell it stands where it came."""
+    places = [
+        choice.index if isinstance(choice.index, int) and not isinstance(choice.index, bool) else place
+        for place, choice in enumerate(choices)
+    ]
+    return [choices[place] for place in sorted(range(len(choices)), key=places.__getitem__)]
+
+
+def _reply(choice: _Choice, used: Usage, completion: _Completion) -> Reply:
+    message = choice.message or _NO_MESSAGE
+    content = message.content or ""
+    if isinstance(content, list):
+        content = "".join(_text_of_part(part) for part in content)
+    thoughts, text = split_thoughts(plain_text(content))
+    told = _text(message.reasoning_content) or _text(message.reasoning)
+    refusal = _text(message.refusal)
+    reason = _text(choice.finish_reason)
+    return Reply(
+        text=text,
+        finish="refused" if refusal else _finish(reason),
+        reasoning=f"{told}\n{thoughts}" if told and thoughts else told or thoughts,
+        usage=used,
+        model=_text(completion.model),
+        detail=refusal or reason or "no finish_reason",
+    )
+
+
+_NO_MESSAGE = _Message()
+
+
+def _finish(reason: str) -> Finish:
+    known = _FINISHES.get(reason)
+    if known is not None:
+        return known
+    return "refused" if reason.startswith("content_filter") else "other"  # Google adds its own word to it
+
+
+def _text_of_part(part: object) -> str:
+    fields = cast(dict[str, Any], part) if isinstance(part, dict) else {}
+    return _text(fields.get("text")) if fields.get("type") == "text" else ""
 
 
 def _text(value: object) -> str:
@@ -162,17 +179,67 @@ def _text(value: object) -> str:
 
 
 def _used(told: object) -> Usage:
-    try:
-        usage = msgspec.convert(told or {}, _Usage)
-    except msgspec.ValidationError:  # an odd count must not cost the reply
-        return Usage()
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        prompt=usage.prompt_tokens,
-        cached_prompt=prompt.cached_tokens if prompt else None,
-        completion=usage.completion_tokens,
-        reasoning=completion.reasoning_tokens if completion else None,
-    )
+    """Read the request's tokens; what is no count is taken for not said, and must not cost the reply.
+
+    Google counts thoughts neither as completion nor by themselves: they show in the total only. xAI counts them by
+    themselves and not as completion. Here they are always part of the completion, as OpenAI counts.
+    """
+    if not isinstance(told, dict):
+        return _NOT_SAID
+    usage = cast(dict[str, Any], told)
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    cached = _detail(usage.get("prompt_tokens_details"), "cached_tokens")
+    reasoning = _detail(usage.get("completion_tokens_details"), "reasoning_tokens")
+    total = _count(usage.get("total_tokens"))
+    if total is not None and prompt is not None:
+        hidden = total - prompt - (completion or 0)
+        if hidden > 0:
+            completion = (completion or 0) + hidden
+            reasoning = max(reasoning or 0, hidden)
+    if completion is not None and reasoning is not None:
+        reasoning = min(reasoning, completion)
+    return Usage(prompt=prompt, cached_prompt=cached, completion=completion, reasoning=reasoning)
+
+
+_NOT_SAID = Usage()
+
+
+def _detail(details: object, name: str) -> int | None:
+    return _count(cast(dict[str, Any], details).get(name)) if isinstance(details, dict) else None
+
+
+def _count(value: object) -> int | None:
+    """Return a count of tokens; some gateways write it as 12.0."""
+    if type(value) is int:
+        return value if 0 <= value <= _MOST_TOKENS else None
+    if type(value) is float and 0 <= value <= _MOST_TOKENS and value.is_integer():
+        return int(value)
+    return None
+
+
+def _shares(used: Usage, lengths: list[int]) -> list[Usage]:
+    """Split a request's usage over its replies; reasoning never exceeds the completion that it is part of."""
+    thought = _split(used.reasoning, lengths)
+    if used.completion is None or used.reasoning is None:
+        completion = _split(used.completion, lengths)
+    else:
+        said = _split(used.completion - used.reasoning, lengths)
+        completion = [(one or 0) + (other or 0) for one, other in zip(said, thought, strict=True)]
+    firsts = (used.prompt, used.cached_prompt)
+    later = tuple(None if count is None else 0 for count in firsts)
+    return [
+        Usage(prompt=prompt, cached_prompt=cached, completion=completion[place], reasoning=thought[place])
+        for place, (prompt, cached) in enumerate([firsts] + [later] * (len(lengths) - 1))
+    ]
+
+
+def _split(count: int | None, lengths: list[int]) -> list[int | None]:
+    if count is None:
+        return [None] * len(lengths)
+    whole = sum(lengths)
+    parts = [count * length // whole for length in lengths] if whole else [count // len(lengths)] * len(lengths)
+    parts[0] += count - sum(parts)
+    return [*parts]
 
 
 def _status_in(error: object) -> int | None:

@@ -92,6 +92,14 @@ class Spent(Record, frozen=True, kw_only=True):
     """Tokens of thoughts; most endpoints count them among the completion's."""
     unmeasured: int
     """Calls whose reply did not tell its tokens: the sums lack them."""
+    saved: int
+    """Calls among them that the cache which runs share had: nothing was paid for them."""
+    usd: float | None
+    """Paid for the others; None where no price is known."""
+    unpriced: int
+    """Calls paid for whose price is not known: `usd` lacks them."""
+    saved_usd: float | None
+    """What the calls from the cache cost whoever bought them."""
 
 
 class Show(View, frozen=True, kw_only=True):
@@ -119,13 +127,17 @@ def show(path: Path | str | RunView) -> Show:
     spent = tuple(
         Spent(
             purpose=purpose,
-            calls=row.calls,
-            prompt=row.tokens.prompt,
-            completion=row.tokens.completion,
-            reasoning=row.tokens.reasoning,
-            unmeasured=row.unmeasured,
+            calls=row.used.calls,
+            prompt=row.used.tokens.prompt,
+            completion=row.used.tokens.completion,
+            reasoning=row.used.tokens.reasoning,
+            unmeasured=row.used.unmeasured,
+            saved=row.saved.calls,
+            usd=row.paid.usd,
+            unpriced=row.paid.unpriced,
+            saved_usd=row.saved.usd,
         )
-        for purpose, row in run.call_counts.items()
+        for purpose, row in run.accounts.items()
     )
     return Show(run=run.name, state=run.state, rounds=tuple(funnel(turn) for turn in run.rounds), teacher=spent)
 

@@ -1,13 +1,16 @@
 """How `tutelage show` looks: a line per stage, its drops by reason below it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from loops.views.show import Drop, Funnel, Outcome, Show, Spent
-from loops.views.text import count, duration, interval, one_line, p_value, percent, points, styled
+from loops.views.text import count, dollars, duration, interval, one_line, p_value, percent, points, styled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
+
+T = TypeVar("T", int, float)
 
 
 def rendered(view: Show) -> "RenderableType":
@@ -84,21 +87,37 @@ def _drop(word: str, drop: Drop) -> "Text":
 def _spent(row: Spent) -> "Text":
     missing = f"   {row.unmeasured:,} calls told no tokens" if row.unmeasured else ""
     tokens = f"{count(row.prompt):>11} prompt  {count(row.completion):>11} completion tokens"
-    return styled(f"  {one_line(row.purpose, 30):<20} {row.calls:>8,} calls {tokens}{missing}")
+    again = f"   {row.saved:,} from the cache" if row.saved else ""
+    return styled(f"  {one_line(row.purpose, 30):<20} {row.calls:>8,} calls {tokens}   {_price(row)}{again}{missing}")
+
+
+def _price(row: Spent) -> str:
+    paid = row.calls - row.saved
+    if row.usd is None:
+        return "price unknown" if paid else "nothing paid"
+    return dollars(row.usd) + (f" and {row.unpriced:,} calls of unknown price" if row.unpriced else "")
 
 
 def _total(rows: tuple[Spent, ...]) -> "Text":
-    def added(values: list[int | None]) -> int | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if known else None
-
     return _spent(
         Spent(
             purpose="all",
             calls=sum(row.calls for row in rows),
-            prompt=added([row.prompt for row in rows]),
-            completion=added([row.completion for row in rows]),
-            reasoning=added([row.reasoning for row in rows]),
+            prompt=_added(row.prompt for row in rows),
+            completion=_added(row.completion for row in rows),
+            reasoning=_added(row.reasoning for row in rows),
             unmeasured=sum(row.unmeasured for row in rows),
+            saved=sum(row.saved for row in rows),
+            usd=_added(row.usd for row in rows),
+            unpriced=sum(row.unpriced for row in rows),
+            saved_usd=_added(row.saved_usd for row in rows),
         )
     )
+
+
+def _added(values: Iterable[T | None]) -> T | None:
+    known = [value for value in values if value is not None]
+    total = known[:1]
+    for value in known[1:]:
+        total[0] += value
+    return total[0] if total else None

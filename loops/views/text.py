@@ -54,6 +54,13 @@ def points(difference: float, digits: int = 1) -> str:
     return f"{rounded:.{digits}f}".lstrip("-") if rounded == 0 else f"{rounded:+.{digits}f}".replace("-", "−")
 
 
+def dollars(usd: float) -> str:
+    """Return an amount in USD: 3.1 is "$3.10", and a small one keeps two digits that say something."""
+    if usd and abs(usd) < 0.01:  # below a cent, two decimals would show nothing
+        return f"${usd:.2g}"
+    return f"${usd:,.2f}"
+
+
 def interval(low: float, high: float, digits: int = 1) -> str:
     """Return an interval of shares in per cent: "[39.0, 43.4]"."""
     return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]".replace("-", "−")

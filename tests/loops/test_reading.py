@@ -44,7 +44,7 @@ def test_a_run_that_has_only_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("rounds: 2\n")
     run = RunView.open(tmp_path)
     assert (run.info, run.rounds, run.state, run.name) == (None, (), "not begun", tmp_path.name)
-    assert run.call_counts == {}
+    assert run.accounts == {}
     assert list(run.calls(["0" * 16])) == []
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 
 from lessons.errors import ParseError
 from teachers.base import Sampling
+from teachers.connection import Connection
 from teachers.ledger import Ledger
+from teachers.limits import Limiter
 from teachers.loopback import LoopbackServer
 from teachers.openai import OpenAITeacher
 from teachers.prompts.base import Prompt
@@ -25,6 +28,20 @@ class Patient(OpenAITeacher):
     """An OpenAITeacher whose waits are noted, not slept."""
 
     waits: list[float] = field(default_factory=list)
+
+    features: tuple[str, ...] = ()
+
+    @cached_property
+    def _connection(self) -> Connection:
+        now = 0.0
+
+        async def pass_time(seconds: float) -> None:
+            nonlocal now
+            now += seconds
+
+        link = OpenAITeacher._connection.func(self)
+        link.limiter = Limiter(clock=lambda: now, sleep=pass_time)
+        return link
 
     @property
     def policy(self) -> RetryPolicy:

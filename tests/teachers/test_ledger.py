@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from lessons.errors import InputError
 from lessons.records import Message
+from teachers.accounts import accounts
 from teachers.base import Reply, Sampling, Usage
-from teachers.ledger import Call, Ledger, call_counts, call_key, read_calls
+from teachers.ledger import Call, Ledger, call_key, read_calls
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -181,7 +182,7 @@ def test_a_folder_that_is_not_there_is_an_input_error(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be opened"):
         Ledger.open(tmp_path / "missing" / "calls.sqlite")
     with pytest.raises(InputError, match="there is no ledger"):
-        call_counts(tmp_path / "calls.sqlite")
+        accounts(tmp_path / "calls.sqlite")
     assert not (tmp_path / "calls.sqlite").exists()
 
 
@@ -195,7 +196,7 @@ async def test_reports_read_while_the_ledger_is_written(ledger: Ledger):
         await ledger.put(call)
     wanted = [calls[2].id, "0" * 16, calls[0].id]
     assert [call.sample for call in read_calls(ledger.path, wanted)] == [2, 0]
-    counts = call_counts(ledger.path)
+    counts = {purpose: row.paid for purpose, row in accounts(ledger.path).items()}
     assert list(counts) == ["number", "critique"]
     assert (counts["number"].calls, counts["number"].unmeasured, counts["number"].seconds) == (2, 0, 0.5)
     assert counts["number"].tokens == Usage(prompt=15, cached_prompt=4, completion=5)

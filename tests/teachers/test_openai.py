@@ -241,7 +241,7 @@ async def test_a_key_is_never_shown(client, monkeypatch, caplog, capfd, echo):
         teacher = client(server, headers={"X-Gateway-Token": "$GATEWAY_TOKEN"}, attempts=2)
         monkeypatch.setenv("LOOPBACK_KEY", SECRET)
         monkeypatch.setenv("GATEWAY_TOKEN", "gate-Xyz789Secret")
-        shown = [repr(teacher), teacher.name, repr(teacher._secrets), str(vars(teacher))]
+        shown = [repr(teacher), teacher.name, repr(teacher._connection.secrets), str(vars(teacher)), str(vars(teacher._connection))]
         for fault in (
             Fault(status=401, message=f"{echo} gate-Xyz789Secret"),
             Fault(status=500, raw=echo.encode()),
@@ -336,7 +336,7 @@ def test_it_serves_one_event_loop_after_another_and_leaves_no_connection_open(cl
             gc.collect()
         assert len(server.requests) == 12
     assert "Unclosed" not in caplog.text
-    assert len(teacher._held) == 1  # clients of loops that are gone are let go
+    assert len(teacher._connection._held) == 1  # clients of loops that are gone are let go
 
 
 async def test_without_a_key_none_is_looked_up(client):

@@ -104,3 +104,14 @@ def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: 
 def test_any_retry_after_is_none_or_a_number_of_seconds(text: str):
     seconds = retry_after_seconds({"retry-after": text}, now=lambda: NOON)
     assert seconds is None or 0 <= seconds < float("inf")
+
+
+async def test_being_put_off_is_no_fault_of_the_call():
+    waits: list[float] = []
+    slow_down = TeacherError("slow down", status=429, retryable=True, retry_after=1.0)
+    mixed = [slow_down, FAULT, slow_down, slow_down, FAULT, slow_down]
+    assert await noting(waits, attempts=3, put_off=5).run(failing(*mixed)) == 7
+    with pytest.raises(TeacherError, match="connection cut"):
+        await noting(waits, attempts=3, put_off=5).run(failing(*mixed, FAULT))
+    with pytest.raises(TeacherError, match="slow down"):
+        await noting(waits, attempts=3, put_off=5).run(failing(*mixed, slow_down))
