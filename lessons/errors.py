@@ -54,3 +54,7 @@ class TeacherError(TutelageError):
 
 class StudentError(TutelageError):
     """A student cannot be loaded, or cannot learn what it was given."""
+
+
+class BudgetError(TutelageError):
+    """A cap of the run's budget is reached. Nothing is lost: what is paid for is kept, and a higher cap goes on."""

@@ -74,6 +74,10 @@ class Teacher(Protocol):
 class ManyTeacher(Teacher, Protocol):
     """A teacher that can draw several samples in one request, which pays for the prompt once."""
 
+    async def offers_many(self) -> bool:
+        """Whether the endpoint behind it can; where not, samples are asked for one by one."""
+        ...
+
     async def ask_many(self, messages: Sequence[Message], samplings: Sequence[Sampling]) -> list[Reply]:
         """Answer one chat once for each sampling; they differ in their seeds only, and the first one's is sent.
 

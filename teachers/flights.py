@@ -1,7 +1,7 @@
 """Calls under way: one request for all who ask the same, and the sign that the teacher is gone."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,30 @@ class Flight:
         if self.task is not asyncio.current_task():
             self._cut = error
             self.task.cancel()
+
+
+def shared(fetch: Coroutine[Any, Any, Sequence[Call]], count: int) -> list[Coroutine[Any, Any, Call]]:
+    """Return one coroutine for each result of a fetch that brings several; it is called off when all of them are."""
+    task: list[asyncio.Task[Sequence[Call]]] = []
+    left = count
+
+    async def one(place: int) -> Call:
+        nonlocal left
+        if not task:
+            task.append(asyncio.create_task(_of(fetch)))
+        try:
+            return (await asyncio.shield(task[0]))[place]
+        except asyncio.CancelledError:
+            left -= 1
+            if not left:
+                task[0].cancel()
+            raise
+
+    return [one(place) for place in range(count)]
+
+
+async def _of(fetch: Coroutine[Any, Any, Sequence[Call]]) -> Sequence[Call]:
+    return await fetch
 
 
 def halted(error: Exception) -> TeacherError:

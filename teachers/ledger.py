@@ -4,7 +4,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -126,23 +126,24 @@ class Ledger:
         return None if call is None else await self._enqueue(call, msgspec.json.encode(call), paid=False)
 
     async def put(self, call: Call) -> Call:
-        """Write a call and return it once it is on disk; where the key was taken, return the call that stays there.
+        """Write a call and return it once it is on disk; where the key was taken, return the call that stays there."""
+        return await self.put_now(call)
+
+    def put_now(self, call: Call) -> Awaitable[Call]:
+        """Write a call; what is awaited returns as `put`.
 
         The call is on its way as soon as this is called: cancelling the wait does not lose it.
+
+        Raises:
+            InputError: the ledger is closed; when awaited, the file cannot be written.
         """
         record = msgspec.json.encode(call)
         own = self._enqueue(call, record)
-        if self._cache is None:
-            return await own
-        shared = self._cache._enqueue(call, record)
-        try:
-            return await own
-        finally:
-            await shared
+        return own if self._cache is None else _both(own, self._cache._enqueue(call, record))
 
-    async def put_broken(self, call: Call) -> None:
+    def put_broken(self, call: Call) -> Awaitable[Call]:
         """Write a call whose reply was paid for and cannot be used: it is counted, and its request is sent again."""
-        await self._enqueue(call, msgspec.json.encode(call), whole=False)
+        return self._enqueue(call, msgspec.json.encode(call), whole=False)
 
     def _enqueue(self, call: Call, record: bytes, *, paid: bool = True, whole: bool = True) -> "asyncio.Future[Call]":
         loop = asyncio.get_running_loop()
@@ -208,6 +209,13 @@ def _write(connection: sqlite3.Connection, puts: Sequence[_Put]) -> list[Call]: 
     if written == len(whole):
         return [put.call for put in puts]
     return [_call(connection.execute(_GET, (p.call.id,)).fetchone()[0]) if p.whole else p.call for p in puts]
+
+
+async def _both(own: Awaitable[Call], shared: Awaitable[Call]) -> Call:
+    try:
+        return await own
+    finally:
+        await shared
 
 
 def values_of(call: Call, record: bytes, paid: bool) -> tuple[object, ...]:

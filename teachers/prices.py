@@ -39,6 +39,8 @@ class Prices:
 
     def usd(self, used: Usage) -> float | None:
         """Return what these tokens cost; None where the endpoint did not say how many they were."""
+        if not any((self.prompt, self.completion, self.cached_prompt, self.reasoning)):
+            return 0.0
         if used.prompt is None or used.completion is None:
             return None
         cached = min(used.cached_prompt or 0, used.prompt)
@@ -48,3 +50,7 @@ class Prices:
         millionths = (used.prompt - cached) * self.prompt + cached * of_cached
         millionths += (used.completion - thought) * self.completion + thought * of_thought
         return millionths / 1e6
+
+
+FREE = Prices(prompt=0.0, completion=0.0)
+"""Of a program that answers."""

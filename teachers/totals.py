@@ -4,12 +4,16 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Self, TypeVar
 
+from lessons.errors import TeacherError
 from teachers.base import Reply
 
 T = TypeVar("T")
 
-Reason = Literal["", "empty", "refused", "truncated", "invalid", "failed"]
-"""Why a reply is no answer; "" where it is one."""
+Reason = Literal["", "empty", "refused", "truncated", "invalid", "failed", "budget"]
+"""Why there is no answer; "" where there is one. `budget`: it was never asked, a cap was reached."""
+
+_LONGEST_TOKEN = 256
+"""Characters that one token may stand for, at most: long runs of blanks are single tokens in some vocabularies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +33,13 @@ class Answered(Generic[T]):
     """For people: what the endpoint, the parser or the error said."""
 
 
-def classify(reply: Reply) -> Reason:
-    """Return why a reply is no answer, before anybody parses it. Only one that ended by itself, with a text, is."""
+def classify(reply: Reply, max_tokens: int | None = None) -> Reason:
+    """Return why a reply is no answer, before anybody parses it. Only one that ended by itself, with a text, is.
+
+    A text that is longer than so many tokens can be did not come from the model that was asked.
+    """
+    if max_tokens is not None and len(reply.text) > _LONGEST_TOKEN * max(16, max_tokens):
+        return "failed"
     if reply.finish == "refused":
         return "refused"
     if reply.finish == "length":
@@ -57,7 +66,11 @@ class CallTotals:
     sent: int = 0
     """Calls that went to the endpoint, repair turns included; the client's own retries are not counted."""
     from_ledger: int = 0
-    """Calls that were paid for before, repair turns included."""
+    """Calls that this run had made before, repair turns included."""
+    from_cache: int = 0
+    """Calls that the cache which runs share had, repair turns included: nothing was paid for them."""
+    errors: Counter[str] = field(default_factory=Counter[str])
+    """Calls that failed after all their tries, by HTTP status, or "connection" where there was none."""
     tokens: Counter[str] = field(default_factory=Counter[str])
     """Tokens of the calls sent, by kind: prompt, cached_prompt, completion, reasoning."""
     ledger_tokens: Counter[str] = field(default_factory=Counter[str])
@@ -68,7 +81,11 @@ class CallTotals:
     def copy(self) -> Self:
         """Return the counts as they stand now."""
         return replace(
-            self, lost=Counter(self.lost), tokens=Counter(self.tokens), ledger_tokens=Counter(self.ledger_tokens)
+            self,
+            lost=Counter(self.lost),
+            errors=Counter(self.errors),
+            tokens=Counter(self.tokens),
+            ledger_tokens=Counter(self.ledger_tokens),
         )
 
     def since(self, earlier: Self) -> Self:
@@ -81,6 +98,8 @@ class CallTotals:
             lost=self.lost - earlier.lost,
             sent=self.sent - earlier.sent,
             from_ledger=self.from_ledger - earlier.from_ledger,
+            from_cache=self.from_cache - earlier.from_cache,
+            errors=self.errors - earlier.errors,
             tokens=self.tokens - earlier.tokens,
             ledger_tokens=self.ledger_tokens - earlier.ledger_tokens,
             unmeasured=self.unmeasured - earlier.unmeasured,
@@ -97,6 +116,10 @@ class CallTotals:
         }
         (self.tokens if sent else self.ledger_tokens).update({k: n for k, n in kinds.items() if n is not None})
         self.unmeasured += used.completion is None
+
+    def error(self, error: TeacherError) -> None:
+        """Count a call that failed after all its tries."""
+        self.errors[str(error.status or "connection")] += 1
 
     def count(self, answer: Answered[T]) -> None:
         """Count what became of a sample."""

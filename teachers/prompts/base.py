@@ -46,6 +46,10 @@ class Prompt(Generic[T]):
     parse: Callable[[str], T]
     """Reads the reply; raises ParseError where it has not the form that the prompt asks for."""
     sampling: Sampling = field(default_factory=Sampling)
+    json_schema: str | None = None
+    """The form of the reply as a JSON schema, where it is one: asked of endpoints that can hold a model to it."""
+    example: str = ""
+    """A reply as it should be. `tutelage estimate` rehearses with it; a test reads it."""
 
     @property
     def version(self) -> str:
