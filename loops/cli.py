@@ -42,13 +42,16 @@ def run(
 @app.command()
 def resume(
     path: RunPath,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key that results do not depend on: budget.usd=40.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while running.")] = False,
 ) -> None:
     """Go on with a run that was stopped or killed."""
     from loops.progress import Silent, Terminal
     from loops.run import Run
 
-    _finish(Run.resume(path, Silent() if quiet else Terminal()), quiet)
+    _finish(Run.resume(path, Silent() if quiet else Terminal(), changes or ()), quiet)
 
 
 @app.command()
@@ -156,8 +159,8 @@ def _print_json(data: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line: an error of the user's is one line and exit code 2; a stopped round is exit code 1."""
-    from lessons.errors import InputError, TutelageError
+    """Run the command line; an error is one line. Exit codes: 1 a round stopped, 2 wrong input, 3 budget spent."""
+    from lessons.errors import BudgetError, InputError, TutelageError
 
     # Read before torch is imported: with two processes on two cores, spinning threads are ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -165,6 +168,8 @@ def main() -> None:
         app()
     except InputError as error:
         sys.exit(_say(error, 2))
+    except BudgetError as error:
+        sys.exit(_say(error, 3))
     except TutelageError as error:
         sys.exit(_say(error, 1))
     except KeyboardInterrupt:

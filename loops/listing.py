@@ -4,6 +4,7 @@ from typing import Any
 
 from lessons.errors import InputError
 from loops import plugins
+from loops.knobs import knobs_of, nearest
 
 
 def listing(family: str) -> list[dict[str, Any]]:
@@ -13,7 +14,7 @@ def listing(family: str) -> list[dict[str, Any]]:
         InputError: there is no such family.
     """
     if family not in plugins.FAMILIES:
-        raise InputError(f"there is no family {family!r}; {plugins.nearest(family, plugins.FAMILIES)}")
+        raise InputError(f"there is no family {family!r}; {nearest(family, plugins.FAMILIES)}")
     return [_entry(family, plugin) for plugin in plugins.known(family)]
 
 
@@ -33,5 +34,5 @@ def listing_text(entries: list[dict[str, Any]]) -> str:
 def _entry(family: str, plugin: str) -> dict[str, Any]:
     cls = plugins.find(family, plugin, where=family)
     about = (cls.__doc__ or "").strip().partition("\n")[0]
-    knobs = [knob._asdict() for knob in plugins.knobs_of(cls)]
+    knobs = [knob._asdict() for knob in knobs_of(cls)]
     return {"id": plugin, "paper": getattr(cls, "paper", ""), "about": about, "knobs": knobs}

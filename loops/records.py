@@ -117,3 +117,13 @@ class Finished(Record, frozen=True, kw_only=True):
     """Round whose student the run ended with; 0 is the student before any lesson."""
     finished: str
     """ISO 8601, UTC."""
+    budget: str = ""
+    """Which cap ended it, as one line; "" where none did."""
+    caps: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+    """The caps that ended it; under others the run goes on."""
+
+
+class Clock(Record, frozen=True, kw_only=True):
+    """`clock.json`: how long processes have worked at the run, over every time that it was resumed."""
+
+    seconds: float

@@ -120,15 +120,16 @@ class Round:
         Raises:
             RoundError: over `max_lost` of the replies were lost; names the leading reason.
         """
-        replies = self.caller.totals.asked
-        if replies < LEAST_REPLIES or len(self.lost) <= self.max_lost * replies:
+        lost_replies = [lost for lost in self.lost if lost.reason != "budget"]  # those were never asked
+        replies = self.caller.totals.asked - (len(self.lost) - len(lost_replies))
+        if replies < LEAST_REPLIES or len(lost_replies) <= self.max_lost * replies:
             return
-        reasons = Counter(f"{lost.prompt}: {lost.reason}" for lost in self.lost)
+        reasons = Counter(f"{lost.prompt}: {lost.reason}" for lost in lost_replies)
         leading, count = reasons.most_common(1)[0]
-        example = next(lost for lost in self.lost if f"{lost.prompt}: {lost.reason}" == leading)
+        example = next(lost for lost in lost_replies if f"{lost.prompt}: {lost.reason}" == leading)
         raise RoundError(
-            f"round {self.index}: {len(self.lost)} of {replies} replies of the teacher were lost, above the share of "
-            f"{self.max_lost:.0%} (calls.max_lost); {count} of them {leading}"
+            f"round {self.index}: {len(lost_replies)} of {replies} replies of the teacher were lost, above the share "
+            f"of {self.max_lost:.0%} (calls.max_lost); {count} of them {leading}"
             + (f" ({example.detail[:200]})" if example.detail else "")
         )
 

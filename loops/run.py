@@ -1,7 +1,7 @@
 """The loop, top to bottom. This file reads like the box in the design; each line of it is one stage."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +13,7 @@ from lessons.skills import SkillProfile
 from loops import diagnosing, lines, stages
 from loops.filters.base import normal
 from loops.progress import Listener, Silent
-from loops.recipe import Recipe, load, resolve
+from loops.recipe import Recipe, differing_keys, load, resolve
 from loops.records import ExamMetrics, Finished, RoundLearned, RunInfo
 from loops.store import RunFolder, dump_yaml, now, read_record, read_yaml, write_record
 from loops.tasks.base import Split, student_prompt
@@ -51,15 +51,17 @@ class Run:
         work = Work(folder=folder, recipe=resolved, listener=listener or Silent())
         with work.listener.bar("student", 0):  # the first time, it is fetched and converted
             _ = work.base  # an unknown student is refused before anything is written
-        folder.start(resolved.plain())
+        folder.start(resolved.plain(), lambda data: resolve(data, folder=resolved.folder).lasting())
+        _ = work.budget  # a cap that cannot be kept is refused before anything is paid for
         return cls(work)
 
     @classmethod
-    def resume(cls, path: Path, listener: Listener | None = None) -> "Run":
-        """Go on with a run where it stopped.
+    def resume(cls, path: Path, listener: Listener | None = None, changes: Iterable[str] = ()) -> "Run":
+        """Go on with a run where it stopped; `changes` may raise its budget, or set another key of the kind.
 
         Raises:
-            InputError: there is no run in that folder, or another process has it.
+            InputError: there is no run in that folder, another process has it, or a change is of a key that results
+                depend on.
         """
         saved = path / "recipe.yaml"
         if not saved.exists():
@@ -67,6 +69,9 @@ class Run:
         recipe = resolve(read_yaml(saved), folder=Path.cwd())
         folder = RunFolder(path)
         folder.acquire()
+        if changes:
+            recipe = _changed(path, recipe, changes)
+            folder.save_recipe(recipe.plain())
         return cls(Work(folder=folder, recipe=recipe, listener=listener or Silent()))
 
     def __iter__(self) -> Iterator[RoundDone]:
@@ -79,7 +84,7 @@ class Run:
             stages.exam(work, 0, student, None)
             lines.exam(work, 0)
             yield self._done(0)
-            before = 0
+            before, ended = 0, ""
             for index in range(1, work.recipe.rounds + 1):
                 lines.round_begins(work, index)
                 marker = stages.examine(work, index, student)
@@ -103,9 +108,12 @@ class Run:
                 if stages.metrics_of(work, index).promoted:
                     student, before = candidate, index
                 yield self._done(index)
-            if not (self.folder / "finished.json").exists():
-                write_record(self.folder / "finished.json", Finished(best=before, finished=now()))
+                if ended := budget_ended(work, index):
+                    work.listener.line(f"  {ended}; the run ends with this round")
+                    break
+            finish(work, before, ended)
         finally:
+            work.note_time()
             work.folder.release()
 
     def to_the_end(self) -> list[RoundDone]:
@@ -204,6 +212,35 @@ def learned_student(work: Work, index: int) -> Student:
     record = read_record(folder / "learned.json", RoundLearned)
     assert record is not None
     return work.base.with_adapter(folder / "student" / record.learned.adapter)
+
+
+def budget_ended(work: Work, index: int) -> str:
+    """Return which cap left this round's lessons incomplete, where it still holds; else ""."""
+    marker = work.folder.marker(index, "teach")
+    if marker is None or not marker.counts.get("lost/budget"):
+        return ""
+    finished = read_record(work.folder.path / "finished.json", Finished)
+    if finished is not None and finished.caps != work.recipe.budget.given:
+        return ""  # it was raised since
+    return work.budget.reached or (finished.budget if finished else "") or "the budget is spent"
+
+
+def finish(work: Work, best: int, ended: str) -> None:
+    """Write that the run has come to its end, unless that stands there already."""
+    path = work.folder.path / "finished.json"
+    done = read_record(path, Finished)
+    caps = work.recipe.budget.given if ended else {}
+    if done is None or (done.best, done.budget != "", done.caps) != (best, ended != "", caps):
+        write_record(path, Finished(best=best, finished=now(), budget=ended, caps=caps))
+
+
+def _changed(path: Path, recipe: Recipe, changes: Iterable[str]) -> Recipe:
+    changed = load(path / "recipe.yaml", changes)
+    differing = differing_keys(recipe.lasting(), changed.lasting())
+    if differing:
+        may = ", ".join(sorted(changed.operational))
+        raise InputError(f"{path}: --set {differing[0]}: results depend on it; a run may go on under other {may}")
+    return changed
 
 
 def _info(work: Work, counts: dict[str, int]) -> RunInfo:

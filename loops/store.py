@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from lessons.errors import InputError
 from lessons.jsonl import write_whole
 from lessons.records import Record
-from loops.records import Marker, RunInfo
+from loops.records import Clock, Marker, RunInfo
 
 R = TypeVar("R", bound=Record)
 
@@ -32,8 +32,12 @@ class RunFolder:
         self.path = path
         self._lock = FileLock(path / ".lock")
 
-    def start(self, recipe: Mapping[str, Any]) -> bool:
+    def start(
+        self, recipe: Mapping[str, Any], lasting: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    ) -> bool:
         """Make the folder, or take an existing one of the same recipe; return whether it is new.
+
+        `lasting` takes from a recipe what must not change while the run goes on; the rest is written anew.
 
         Raises:
             InputError: it cannot be written, another process has it, or it holds a run of another recipe.
@@ -56,14 +60,31 @@ class RunFolder:
             return True
         from loops.recipe import differing_keys
 
-        differing = differing_keys(read_yaml(saved), recipe)
+        before = read_yaml(saved)
+        differing = differing_keys(lasting(before), lasting(recipe))
         if differing:
             self.release()
             raise InputError(
                 f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
                 "name another folder, or resume it as it is with `tutelage resume`"
             )
+        if before != recipe:
+            write_whole(saved, dump_yaml(recipe))
         return False
+
+    def save_recipe(self, recipe: Mapping[str, Any]) -> None:
+        """Write the recipe anew: only keys that results do not depend on may differ. The folder must be acquired."""
+        write_whole(self.path / "recipe.yaml", dump_yaml(recipe))
+
+    @property
+    def seconds_worked(self) -> float:
+        """Seconds that processes have worked at this run, as far as was noted."""
+        noted = read_record(self.path / "clock.json", Clock)
+        return noted.seconds if noted else 0.0
+
+    def note_seconds(self, seconds: float) -> None:
+        """Note how many seconds processes have worked at this run in all."""
+        write_record(self.path / "clock.json", Clock(seconds=round(seconds, 1)))
 
     def acquire(self) -> None:
         """Take the folder for this process; it is given back when the process ends, however it ends.

@@ -1,6 +1,7 @@
 """What the stages of a run share: the folder, the recipe, the made parts, and the rule that a stage is done once."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -10,22 +11,32 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+from lessons.errors import BudgetError, InputError, TutelageError
 from lessons.ids import seed_of
 from lessons.jsonl import read_jsonl
+from lessons.places import cache_folder
 from lessons.records import Problem, Record
 from lessons.skills import Skill, SkillCatalog
+from loops.live import Live
 from loops.progress import Listener
 from loops.recipe import Recipe
 from loops.records import Marker
 from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
 from students.base import Student
+from teachers.accounts import account
 from teachers.base import Teacher
+from teachers.budget import KINDS, Budget
 from teachers.calls import Caller, CallTotals
 from teachers.ledger import Ledger
+from teachers.prices import FREE
+from teachers.rescue import set_aside_if_damaged
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
+
+NOTE_EVERY = 10.0
+"""Seconds between two notes of how long a run has worked, while it asks."""
 
 PARTS = ("train", "pool", "warm_up", "gate", "held_out")
 """The parts of a split, as files of the run folder's `problems`."""
@@ -38,6 +49,10 @@ class Work:
     folder: RunFolder
     recipe: Recipe
     listener: Listener
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    """Since this process took the run up."""
+    working: bool = False
+    """Whether this process has done any of the run's work, so that its time counts."""
     labels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """Problem id -> skills, for tasks whose problems bring none."""
 
@@ -98,34 +113,119 @@ class Work:
             return done
         watch = Stopwatch()
         counts: Counter[str] = Counter()
+        self.working = True
         do(self.folder.round(index), counts)
-        return self.folder.finish(index, stage, outputs, counts, watch.seconds)
+        marker = self.folder.finish(index, stage, outputs, counts, watch.seconds)
+        self.note_time()
+        return marker
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What the run may spend, and has spent so far over every time that it was resumed.
+
+        Raises:
+            InputError: dollars are capped, and the teacher's prices are not known.
+        """
+        spent = account(self.folder.path / "calls.sqlite").paid
+        prices = getattr(self.teacher, "prices", None)
+        return Budget(self.recipe.budget, spent, prices=prices, hours=self._worked_before / 3600)
+
+    @cached_property
+    def _worked_before(self) -> float:
+        return self.folder.seconds_worked
+
+    def note_time(self) -> None:
+        """Note how long the run has worked, so that a kill loses little of it."""
+        if self.working:
+            self.folder.note_seconds(self._worked_before + self.watch.seconds)
 
     def asking(
         self, title: str, counts: Counter[str], do: Callable[[Caller], Awaitable[T]], *, prefix: str = "teach"
     ) -> T:
-        """Run what asks the teacher, on the one path of a call, with its progress; what it cost goes into `counts`."""
+        """Run what asks the teacher, on the one path of a call, with its progress; what it cost goes into `counts`.
 
-        async def main() -> T:
-            with Ledger.open(self.folder.path / "calls.sqlite") as ledger, self.listener.bar(title, 0) as progress:
+        Raises:
+            BudgetError: a cap was reached, and `budget.at_cap` or the stage does not let it go on with what there is.
+        """
+        return run_async(asked(self, title, counts, do, prefix))
 
-                def told(totals: CallTotals) -> None:
-                    progress(totals.parsed + sum(totals.lost.values()), totals.asked)
 
-                caller = Caller(
-                    self.teacher,
-                    ledger,
-                    in_flight=self.recipe.calls.in_flight,
-                    seed=self.recipe.seed,
-                    on_change=told,
-                )
-                try:
-                    return await do(caller)
-                finally:
-                    counts.update(counted(caller.totals, prefix))
-                    await self.teacher.aclose()
+async def asked(work: Work, title: str, counts: Counter[str], do: Callable[[Caller], Awaitable[T]], prefix: str) -> T:
+    """See `Work.asking`."""
+    path, cache, teacher = work.folder.path / "calls.sqlite", shared_cache(work), work.teacher
+    for ledger_path in (path, cache):
+        if ledger_path is not None:
+            set_aside_if_damaged(ledger_path, work.listener.line)
+    budget, noted = work.budget, work.watch.seconds
+    try:
+        budget.check()
+    except BudgetError:
+        raise spent_up(work) from None
+    live = Live(budget=budget, limiters=lambda: getattr(teacher, "limiters", ()))
+    with Ledger.open(path, cache=cache) as ledger, work.listener.live(title) as told:
 
-        return run_async(main())
+        def changed(totals: CallTotals) -> None:
+            nonlocal noted
+            told(totals.parsed + totals.lost.total(), totals.asked, lambda: live.line(totals))
+            if work.watch.seconds - noted > NOTE_EVERY:
+                noted = work.watch.seconds
+                work.note_time()
+
+        settings = work.recipe.calls
+        caller = Caller(
+            teacher,
+            ledger,
+            in_flight=settings.in_flight,
+            seed=work.recipe.seed,
+            budget=budget,
+            on_change=changed,
+        )
+        try:
+            found = await do(caller)
+        except TutelageError:
+            if caller.totals.lost["budget"]:  # what failed, failed for want of replies
+                raise spent_up(work) from None
+            raise
+        finally:
+            counts.update(counted(caller.totals, prefix))
+            await teacher.aclose()
+        finishes = work.recipe.budget.at_cap == "finish" and prefix == "teach" and caller.totals.parsed
+        if caller.totals.lost["budget"] and not finishes:
+            raise spent_up(work)
+        return found
+
+
+def spent_up(work: Work) -> BudgetError:
+    """Return the error of a cap that was reached, with how to go on."""
+    reached = work.budget.reached
+    kind = next((kind for kind in KINDS if f"(budget.{kind})" in reached), "usd")
+    cap = getattr(work.recipe.budget, kind) or 1
+    return BudgetError(
+        f"{reached}; what is paid for is kept: go on with tutelage resume {work.folder.path} "
+        f"--set budget.{kind}={2 * cap:g}"
+    )
+
+
+def shared_cache(work: Work) -> Path | None:
+    """Return the file of the replies that the user's runs share; None where they are not to be shared.
+
+    A program's replies are not: they cost nothing. The environment variable TUTELAGE_CALLS names another file, or is
+    "off".
+    """
+    if not work.recipe.calls.cache or getattr(work.teacher, "prices", None) == FREE:
+        return None
+    told = os.environ.get("TUTELAGE_CALLS", "")
+    if told == "off":
+        return None
+    path = Path(told).expanduser() if told else cache_folder() / "calls.sqlite"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: the cache of replies cannot be made ({error.strerror}): set calls.cache to false, or "
+            "TUTELAGE_CALLS to another file"
+        ) from error
+    return path
 
 
 def counted(totals: CallTotals, prefix: str) -> dict[str, int]:
@@ -133,6 +233,7 @@ def counted(totals: CallTotals, prefix: str) -> dict[str, int]:
     counts = {
         f"{prefix}/asked": totals.asked,
         f"{prefix}/from ledger": totals.from_ledger,
+        f"{prefix}/from cache": totals.from_cache,
         f"{prefix}/answered": totals.answered,
         f"{prefix}/parsed": totals.parsed,
     }

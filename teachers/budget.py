@@ -51,9 +51,9 @@ class Caps:
                 raise InputError(f"budget.{kind} must be more than 0, got {cap}")
 
     @property
-    def any(self) -> bool:
-        """Whether anything is capped."""
-        return any(getattr(self, kind) is not None for kind in KINDS)
+    def given(self) -> dict[str, float]:
+        """The caps that hold."""
+        return {kind: cap for kind in KINDS if (cap := getattr(self, kind)) is not None}
 
 
 @dataclass(slots=True)
@@ -157,7 +157,7 @@ class Budget:
             raise BudgetError(self.reached)
 
     def _most(self, messages: Sequence[Message], sampling: Sampling, samples: int) -> Amount:
-        if not self.caps.any:
+        if not self.caps.given:
             return Amount(0.0, 0, samples)
         size = sum(len(turn["content"].encode()) for turn in messages)
         ratio = self._ratio * _MARGIN if self._measured >= _MEASURED else 1.0

@@ -178,6 +178,11 @@ class OpenAITeacher:
         """How many requests are out at once; shared by all teachers of this process with the same endpoint and key."""
         return self._connection.limiter
 
+    @property
+    def limiters(self) -> tuple[Limiter, ...]:
+        """Its limiter, for whoever shows how wide it is; empty before the first request."""
+        return (self.limiter,) if "_connection" in self.__dict__ else ()
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop. May be called twice; a later call opens new ones."""
         if "_connection" in self.__dict__:  # else nothing was ever opened

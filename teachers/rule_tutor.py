@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import ClassVar
 
 from lessons.demo.form import Worked, misread
 from lessons.demo.marking import Mark, mark
@@ -17,6 +18,7 @@ from lessons.ids import digest, seed_of
 from lessons.records import Message
 from lessons.skills import SkillCatalog
 from teachers.base import Reply, Sampling, Usage
+from teachers.prices import FREE, Prices
 from teachers.prompts import (
     critique,
     missing_skills,
@@ -51,6 +53,8 @@ class RuleTutor:
     Which ones is decided by a hash of the messages, this seed and the sampling's seed."""
     seed: int = 0
     """Changes which replies are wrong and which new problems are written."""
+    prices: ClassVar[Prices] = FREE
+    """A program costs nothing."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.error_rate <= 1.0:
@@ -76,6 +80,7 @@ class RuleTutor:
             finish="stop" if len(text) <= most else "length",
             usage=Usage(prompt=read // CHARACTERS_PER_TOKEN, completion=len(text[:most]) // CHARACTERS_PER_TOKEN),
             model=self.name,
+            usd=0.0,
         )
 
     async def aclose(self) -> None:

@@ -4,11 +4,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from lessons.errors import TeacherError
 from lessons.records import Message
 from teachers.base import Reply, Sampling
+from teachers.prices import FREE, Prices
 
 __all__ = ["ScriptedTeacher"]
 
@@ -31,6 +32,9 @@ class ScriptedTeacher:
     name: str = "scripted"
     """What the ledger files its replies under."""
 
+    prices: ClassVar[Prices] = FREE
+    """A program costs nothing."""
+
     @cached_property
     def requests(self) -> list[_Request]:
         """What was asked so far, in order: (messages, sampling) pairs."""
@@ -48,7 +52,7 @@ class ScriptedTeacher:
             line = await line
         if isinstance(line, Exception):
             raise line
-        return Reply(text=line) if isinstance(line, str) else line
+        return Reply(text=line, usd=0.0) if isinstance(line, str) else line
 
     async def aclose(self) -> None:
         """Nothing to give back."""

@@ -181,8 +181,8 @@ def _text(value: object) -> str:
 def _used(told: object) -> Usage:
     """Read the request's tokens; what is no count is taken for not said, and must not cost the reply.
 
-    Google counts thoughts neither as completion nor by themselves: they show in the total only. xAI counts them by
-    themselves and not as completion. Here they are always part of the completion, as OpenAI counts.
+    Google counts thoughts neither as completion nor by themselves: they show in the total only. Some gateways count
+    them by themselves and not as completion. Here they are always part of the completion, as OpenAI counts.
     """
     if not isinstance(told, dict):
         return _NOT_SAID
@@ -192,10 +192,10 @@ def _used(told: object) -> Usage:
     reasoning = _detail(usage.get("completion_tokens_details"), "reasoning_tokens")
     total = _count(usage.get("total_tokens"))
     if total is not None and prompt is not None:
-        hidden = total - prompt - (completion or 0)
-        if hidden > 0:
-            completion = (completion or 0) + hidden
-            reasoning = max(reasoning or 0, hidden)
+        if completion is None:
+            completion = max(0, total - prompt)
+        elif (hidden := total - prompt - completion) > 0:
+            completion, reasoning = completion + hidden, max(reasoning or 0, hidden)
     if completion is not None and reasoning is not None:
         reasoning = min(reasoning, completion)
     return Usage(prompt=prompt, cached_prompt=cached, completion=completion, reasoning=reasoning)

@@ -5,6 +5,7 @@ import pytest
 
 from lessons.errors import InputError
 from loops import plugins
+from loops.knobs import knobs_of
 from students.base import Training
 
 
@@ -33,7 +34,7 @@ def test_every_plugin_loads_and_every_knob_is_documented(family: str) -> None:
     for plugin in plugins.known(family):
         cls = plugins.find(family, plugin, where="x")
         assert cls.__doc__, plugin
-        for knob in plugins.knobs_of(cls):
+        for knob in knobs_of(cls):
             assert knob.help, f"{family} {plugin}: {knob.name} has no help text"
 
 
@@ -50,7 +51,7 @@ def test_unknown_id_with_no_near_name_lists_all() -> None:
 def test_knobs() -> None:
     made = plugins.make(Knobbed, {"rate": 1, "names": ["a"]}, where="x")
     assert made == Knobbed(rate=1.0, names=("a",))
-    assert [tuple(knob) for knob in plugins.knobs_of(Knobbed)] == [
+    assert [tuple(knob) for knob in knobs_of(Knobbed)] == [
         ("size", "int", "3", "How big, in rows."),
         ("names", "tuple[str, ...]", "()", ""),
         ("rate", "float", "", ""),

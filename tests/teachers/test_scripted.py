@@ -13,7 +13,7 @@ def user(text: str) -> list[Message]:
 async def test_a_list_is_said_in_order_and_ends():
     refusal = Reply(text="", finish="refused")
     teacher: Teacher = ScriptedTeacher(replies=["one", refusal])
-    assert await teacher.ask(user("a"), Sampling()) == Reply(text="one")
+    assert await teacher.ask(user("a"), Sampling()) == Reply(text="one", usd=0.0)
     assert await teacher.ask(user("b"), Sampling()) == refusal
     with pytest.raises(TeacherError, match="ends after 2 replies"):
         await teacher.ask(user("c"), Sampling())
