@@ -40,6 +40,27 @@ def run(
 
 
 @app.command()
+def estimate(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file.")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="Change a key of the recipe.")] = None,
+    failing: Annotated[
+        float | None, typer.Option("--failing", min=0, max=1, help="Share of the attempts that the student fails.")
+    ] = None,
+    calls: Annotated[
+        int, typer.Option("--calls", min=0, help="Sample calls of each prompt, which are paid for and kept; 0: none.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would ask of its teacher: requests, tokens, dollars, before anything is paid for."""
+    from loops.estimating import Range
+    from loops.estimating import estimate as reckon
+    from loops.recipe import load
+
+    share = None if failing is None else Range(failing, failing)
+    _answer(reckon(load(recipe, changes or ()), failing=share, calls=calls), as_json)
+
+
+@app.command()
 def resume(
     path: RunPath,
     changes: Annotated[

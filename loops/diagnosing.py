@@ -10,7 +10,7 @@ from lessons.errors import RoundError
 from lessons.records import Attempt, Diagnosis, Problem
 from lessons.skills import Skill, SkillCatalog
 from loops.methods.base import together
-from teachers.calls import Answered, Caller
+from teachers.calls import Answered, Asker
 from teachers.prompts.missing_skills import MissingSkills, missing_skills
 from teachers.prompts.skill_clusters import SKILL_CLUSTERS
 from teachers.prompts.skill_labels import skill_labels
@@ -31,7 +31,7 @@ def by_needed(attempt: Attempt, reason: str = "the skills that the problem is la
 
 
 async def by_teacher(
-    attempts: Sequence[Attempt], caller: Caller, catalog: SkillCatalog, counts: Counter[str]
+    attempts: Sequence[Attempt], caller: Asker, catalog: SkillCatalog, counts: Counter[str]
 ) -> list[Attempt]:
     """Ask the teacher which skills each failed attempt lacked (STAT, arXiv 2510.10023, step 2).
 
@@ -77,7 +77,7 @@ def _with_call(attempt: Attempt, call: str | None, verdict: str, reason: str) ->
     return msgspec.structs.replace(attempt, diagnosis=diagnosis)
 
 
-async def write_catalog(problems: Sequence[Problem], caller: Caller, sample: int, rng: Random) -> SkillCatalog:
+async def write_catalog(problems: Sequence[Problem], caller: Asker, sample: int, rng: Random) -> SkillCatalog:
     """Let the teacher write the closed list: name the skills of a sample, then merge the names (arXiv 2405.12205).
 
     Raises:
@@ -96,7 +96,7 @@ async def write_catalog(problems: Sequence[Problem], caller: Caller, sample: int
 
 
 async def label(
-    problems: Sequence[Problem], caller: Caller, catalog: SkillCatalog, counts: Counter[str]
+    problems: Sequence[Problem], caller: Asker, catalog: SkillCatalog, counts: Counter[str]
 ) -> dict[str, list[str]]:
     """Return problem id -> skills from the closed list, at most five as in STAT; asks for each unlabelled problem."""
 

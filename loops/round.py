@@ -13,7 +13,7 @@ from loops.filters.base import Context, Filter, apply
 from loops.tasks.base import Task, student_prompt
 from students.base import Student
 from teachers.base import Sampling
-from teachers.calls import Caller
+from teachers.calls import Asker
 from teachers.prompts.base import Prompt
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Round:
 
     index: int
     task: Task
-    caller: Caller
+    caller: Asker
     student: Student
     method: str
     """Id of the method, for the lessons' provenance."""

@@ -113,7 +113,7 @@ class Run:
                     break
             finish(work, before, ended)
         finally:
-            work.note_time()
+            work.close()
             work.folder.release()
 
     def to_the_end(self) -> list[RoundDone]:

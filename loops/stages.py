@@ -30,6 +30,7 @@ def examine(work: Work, index: int, student: Student) -> Marker:
 
     def do(folder: Path, counts: Counter[str]) -> None:
         problems = of_round(work.split.train, index, work.recipe.examine.per_round, work.recipe.seed)
+        work.make_room()
         with work.listener.bar("examine", len(problems)) as progress:
             attempts = let_answer(
                 student,
@@ -160,6 +161,7 @@ def learn(work: Work, index: int, student: Student) -> Marker:
     def do(folder: Path, counts: Counter[str]) -> None:
         lessons = work.read(index, "lessons.jsonl", Lesson)
         into = work.folder.clear(index, "student")
+        work.make_room()
         with work.listener.bar("learn", 0) as progress:
             start = work.base if work.recipe.train.start == "base" else student
             next_student, learned = start.learn(
@@ -177,6 +179,7 @@ def exam(work: Work, index: int, student: Student, before: int | None) -> Marker
     """The held-out set, a paired test against the student before, the gate -> exam.jsonl, metrics.json."""
 
     def do(folder: Path, counts: Counter[str]) -> None:
+        work.make_room()
         parts = [("exam", work.split.held_out)] + ([("gate", work.split.gate)] if work.split.gate else [])
         for name, problems in parts:
             with work.listener.bar(name, len(problems)) as progress:

@@ -25,11 +25,11 @@ from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
 from students.base import Student
 from teachers.accounts import account
-from teachers.base import Teacher
+from teachers.base import HoldingTeacher, Teacher
 from teachers.budget import KINDS, Budget
 from teachers.calls import Caller, CallTotals
 from teachers.ledger import Ledger
-from teachers.prices import FREE
+from teachers.prices import FREE, Prices
 from teachers.rescue import set_aside_if_damaged
 
 T = TypeVar("T")
@@ -127,7 +127,9 @@ class Work:
             InputError: dollars are capped, and the teacher's prices are not known.
         """
         spent = account(self.folder.path / "calls.sqlite").paid
-        prices = getattr(self.teacher, "prices", None)
+        prices: Prices | None = getattr(self.teacher, "prices", None)
+        if prices is not None:
+            prices = prices.times(getattr(self.teacher, "discount", 1.0))
         return Budget(self.recipe.budget, spent, prices=prices, hours=self._worked_before / 3600)
 
     @cached_property
@@ -138,6 +140,19 @@ class Work:
         """Note how long the run has worked, so that a kill loses little of it."""
         if self.working:
             self.folder.note_seconds(self._worked_before + self.watch.seconds)
+
+    def make_room(self) -> None:
+        """Let a teacher that needs the student's memory give it back; the next call to it takes it again."""
+        teacher = self.__dict__.get("teacher")
+        if isinstance(teacher, HoldingTeacher) and teacher.placement == "shared":
+            teacher.close()
+
+    def close(self) -> None:
+        """Give back all that the run held, and note how long it has worked."""
+        teacher = self.__dict__.get("teacher")
+        if isinstance(teacher, HoldingTeacher):
+            teacher.close()
+        self.note_time()
 
     def asking(
         self, title: str, counts: Counter[str], do: Callable[[Caller], Awaitable[T]], *, prefix: str = "teach"
@@ -152,7 +167,11 @@ class Work:
 
 async def asked(work: Work, title: str, counts: Counter[str], do: Callable[[Caller], Awaitable[T]], prefix: str) -> T:
     """See `Work.asking`."""
-    path, cache, teacher = work.folder.path / "calls.sqlite", shared_cache(work), work.teacher
+    path, cache, teacher = (
+        work.folder.path / "calls.sqlite",
+        shared_cache(work.recipe.calls.cache, work.teacher),
+        work.teacher,
+    )
     for ledger_path in (path, cache):
         if ledger_path is not None:
             set_aside_if_damaged(ledger_path, work.listener.line)
@@ -206,13 +225,13 @@ def spent_up(work: Work) -> BudgetError:
     )
 
 
-def shared_cache(work: Work) -> Path | None:
+def shared_cache(wanted: bool, teacher: Teacher) -> Path | None:
     """Return the file of the replies that the user's runs share; None where they are not to be shared.
 
     A program's replies are not: they cost nothing. The environment variable TUTELAGE_CALLS names another file, or is
     "off".
     """
-    if not work.recipe.calls.cache or getattr(work.teacher, "prices", None) == FREE:
+    if not wanted or getattr(teacher, "prices", None) == FREE:
         return None
     told = os.environ.get("TUTELAGE_CALLS", "")
     if told == "off":

@@ -127,6 +127,18 @@ class ScoringTeacher(Protocol):
 
 
 @runtime_checkable
+class HoldingTeacher(Protocol):
+    """A teacher that holds memory or processes of this machine between calls."""
+
+    placement: Literal["separate", "shared"]
+    """`shared`: it and the student need the same memory, so it gives it back before the student works."""
+
+    def close(self) -> None:
+        """Give back weights, servers, processes; may be called twice. The next call brings them back."""
+        ...
+
+
+@runtime_checkable
 class GatheringTeacher(Protocol):
     """A teacher that needs many calls at once, because it sends them off together (a batch API, a batched model)."""
 

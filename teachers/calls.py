@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -21,6 +21,21 @@ T = TypeVar("T")
 
 _SHOWN = 300
 """Characters of a parser's complaint that the teacher is shown."""
+
+
+class Asker(Protocol):
+    """Whatever can be asked as a `Caller` is."""
+
+    @property
+    def totals(self) -> CallTotals:
+        """Counts that grow."""
+        ...
+
+    async def ask(
+        self, prompt: Prompt[T], fields: Mapping[str, object], *, n: int = 1, sampling: Sampling | None = None
+    ) -> list[Answered[T]]:  # [sample]
+        """As `Caller.ask`."""
+        ...
 
 
 class Caller:

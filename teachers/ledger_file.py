@@ -79,7 +79,16 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         raise InputError(f"{path}: there is no ledger")
     uri = path.absolute().as_uri()
     connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=WAIT, isolation_level=None)
-    old = _check(path, connection, oldest=1) < VERSION
+    try:
+        old = _check(path, connection, oldest=1) < VERSION
+    except sqlite3.OperationalError:
+        connection.close()
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        # In a folder that cannot be written SQLite cannot make the files that WAL wants; a closed ledger needs none.
+        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+        old = _check(path, connection, oldest=1) < VERSION
     bought = f"SELECT purpose, seconds, {_TOKENS}, {'NULL AS usd, 1 AS paid' if old else 'usd, paid'}, 1 AS whole"
     lost = f"SELECT purpose, 0.0 AS seconds, {_TOKENS}, usd, 1 AS paid, 0 AS whole FROM broken"  # noqa: S608 - all from here
     union = f"{bought} FROM calls" if old else f"{bought} FROM calls UNION ALL {lost}"

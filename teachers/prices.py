@@ -37,6 +37,16 @@ class Prices:
         if self.as_of and not _DATE.fullmatch(self.as_of):
             raise InputError(f"prices.as_of must be a day such as 2026-11-01, got {self.as_of!r}")
 
+    def times(self, factor: float) -> "Prices":
+        """Return the prices with a discount, such as 0.5 for a batch."""
+        return Prices(
+            prompt=self.prompt * factor,
+            completion=self.completion * factor,
+            cached_prompt=None if self.cached_prompt is None else self.cached_prompt * factor,
+            reasoning=None if self.reasoning is None else self.reasoning * factor,
+            as_of=self.as_of,
+        )
+
     def usd(self, used: Usage) -> float | None:
         """Return what these tokens cost; None where the endpoint did not say how many they were."""
         if not any((self.prompt, self.completion, self.cached_prompt, self.reasoning)):

@@ -48,8 +48,9 @@ class Prompt(Generic[T]):
     sampling: Sampling = field(default_factory=Sampling)
     json_schema: str | None = None
     """The form of the reply as a JSON schema, where it is one: asked of endpoints that can hold a model to it."""
-    example: str = ""
-    """A reply as it should be. `tutelage estimate` rehearses with it; a test reads it."""
+    example: Callable[[Mapping[str, object], int], str] | None = None
+    """Makes a reply as it should be, from the fields and a number that tells replies apart: what `tutelage estimate`
+    rehearses with. A test reads each."""
 
     @property
     def version(self) -> str:

@@ -1,5 +1,6 @@
 """Ask what is right or wrong in a student's solution: Critique Fine-Tuning (arXiv 2501.17703, section 2)."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from lessons.errors import ParseError
@@ -54,11 +55,20 @@ def _conclusion(line: str) -> Literal["right", "wrong"] | None:
     return verdict_of(one_of(found, "conclusion", "final conclusion") or "")
 
 
+def example(fields: Mapping[str, object], number: int) -> str:
+    """Return a reply as it should be."""
+    return (
+        f"The first step is right: three boxes of four pens are twelve pens. The second step forgets the {number} pens "
+        f"at home; it should add them, which gives {12 + number}.\nConclusion: wrong"
+    )
+
+
 CRITIQUE = Prompt(
     name="critique",
     system=SYSTEM,
     user=USER,
     parse=parse,
+    example=example,
     # 0.3 and 0.95 as in the paper; its 3,200 tokens are for competition problems, a brief critique needs fewer.
     sampling=Sampling(max_tokens=768, temperature=0.3, top_p=0.95),
 )

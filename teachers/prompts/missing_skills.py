@@ -1,5 +1,6 @@
 """Ask which skills an attempt lacked: STAT's Missing-Skill-Profile (arXiv 2510.10023, step 2)."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -53,6 +54,12 @@ def parse(text: str, catalog: SkillCatalog) -> MissingSkills:
     return MissingSkills(verdict, reason, from_list(listed, catalog, MOST))
 
 
+def example(fields: Mapping[str, object], number: int, catalog: SkillCatalog) -> str:
+    """Return a reply as it should be."""
+    name = catalog.names[number % len(catalog.names)] if catalog.names else "none"
+    return f"Verdict: wrong\nSkills: {name}\nReason: The second step adds the numbers where it should multiply them."
+
+
 def missing_skills(catalog: SkillCatalog) -> Prompt[MissingSkills]:
     """Return the prompt for this closed list. Fields: question, attempt (the student's own steps); never the answer."""
     user = (
@@ -69,5 +76,6 @@ def missing_skills(catalog: SkillCatalog) -> Prompt[MissingSkills]:
         system=SYSTEM,
         user=user,
         parse=partial(parse, catalog=catalog),
+        example=partial(example, catalog=catalog),
         sampling=Sampling(max_tokens=384, temperature=0.0),  # one diagnosis an attempt, so no chance in it
     )

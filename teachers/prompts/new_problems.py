@@ -1,6 +1,7 @@
 """Ask for new problems on a skill: STAT-Syn (arXiv 2510.10023, step 3b)."""
 
 import re
+from collections.abc import Mapping
 
 from lessons.errors import ParseError
 from teachers.base import Sampling
@@ -68,11 +69,22 @@ def parse(text: str) -> list[str]:
     return worded[:MOST]
 
 
+def example(fields: Mapping[str, object], number: int) -> str:
+    """Return a reply as it should be, with as many problems as were asked for."""
+    count = fields.get("count")
+    return "\n".join(
+        f"Question: A gardener plants {number + 3} rows of {place + 4} beans and {number + 7} peas. How many plants "
+        "are there in all?"
+        for place in range(count if isinstance(count, int) else 1)
+    )
+
+
 NEW_PROBLEMS = Prompt(
     name="new_problems",
     system=SYSTEM,
     user=USER,
     parse=parse,
+    example=example,
     sampling=Sampling(max_tokens=768, temperature=0.7),  # the paper gives none; new problems must differ
 )
 """Fields: skill, examples (3 in the paper, with solutions), count (2 in the paper)."""

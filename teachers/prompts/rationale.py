@@ -1,5 +1,7 @@
 """Ask for a step-by-step solution that a student can learn: Fine-tune-CoT (arXiv 2212.10071, step 1)."""
 
+from collections.abc import Mapping
+
 from teachers.base import Sampling
 from teachers.prompts.base import Prompt
 from teachers.prompts.reading import stated_answer
@@ -35,11 +37,20 @@ def parse(text: str) -> str:
     return f"{steps}\nAnswer: {answer}"
 
 
+def example(fields: Mapping[str, object], number: int) -> str:
+    """Return a reply as it should be."""
+    return (
+        f"She buys three boxes of four pens, and has {number} pens at home. Three times four is twelve. "
+        f"Twelve and {number} make {12 + number}.\nAnswer: {12 + number}"
+    )
+
+
 RATIONALE = Prompt(
     name="rationale",
     system=SYSTEM,
     user=USER,
     parse=parse,
+    example=example,
     # 0.7 as in the paper's diverse reasoning; its 128 tokens cut long solutions, so more are allowed.
     sampling=Sampling(max_tokens=512, temperature=0.7),
 )

@@ -1,5 +1,7 @@
 """Ask to merge fine skill names into a closed catalogue: metacognitive skill labelling (arXiv 2405.12205, step 2)."""
 
+from collections.abc import Mapping
+
 from lessons.errors import ParseError
 from lessons.skills import Skill, SkillCatalog
 from teachers.base import Sampling
@@ -49,11 +51,17 @@ def parse(text: str) -> SkillCatalog:
     return SkillCatalog(skills=tuple(skills.values()))
 
 
+def example(fields: Mapping[str, object], number: int) -> str:
+    """Return a reply as it should be, as long as the list may be."""
+    return "\n".join(f"- skill {place}: Do what problems of kind {place} ask for." for place in range(1, ASKED + 1))
+
+
 SKILL_CLUSTERS = Prompt(
     name="skill_clusters",
     system=SYSTEM,
     user=USER,
     parse=parse,
+    example=example,
     sampling=Sampling(max_tokens=1024, temperature=0.0),  # one catalogue a run, so no chance in it
 )
 """Field: names, one fine name a line, the most frequent first."""

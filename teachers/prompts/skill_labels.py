@@ -1,5 +1,6 @@
 """Ask which skills of a closed list a question needs: STAT's Skill-Map (arXiv 2510.10023, step 0)."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -41,6 +42,12 @@ def parse(text: str, catalog: SkillCatalog) -> SkillLabels:
     return SkillLabels(from_list(listed, catalog, MOST), found.get("reason", ""))
 
 
+def example(fields: Mapping[str, object], number: int, catalog: SkillCatalog) -> str:
+    """Return a reply as it should be."""
+    name = catalog.names[number % len(catalog.names)] if catalog.names else "none"
+    return f"Skills: {name}\nReason: The problem asks for one such step and for nothing else."
+
+
 def skill_labels(catalog: SkillCatalog) -> Prompt[SkillLabels]:
     """Return the prompt for this closed list. Field: question."""
     user = (
@@ -54,5 +61,6 @@ def skill_labels(catalog: SkillCatalog) -> Prompt[SkillLabels]:
         system=SYSTEM,
         user=user,
         parse=partial(parse, catalog=catalog),
+        example=partial(example, catalog=catalog),
         sampling=Sampling(max_tokens=256, temperature=0.0),  # one label a question, so no chance in it
     )

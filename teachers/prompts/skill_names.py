@@ -1,5 +1,7 @@
 """Ask which fine skills a question needs, in free words: metacognitive skill labelling (arXiv 2405.12205, step 1)."""
 
+from collections.abc import Mapping
+
 from lessons.errors import ParseError
 from teachers.base import Sampling
 from teachers.prompts.base import Prompt
@@ -43,11 +45,17 @@ def parse(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(fit))[:MOST]
 
 
+def example(fields: Mapping[str, object], number: int) -> str:
+    """Return a reply as it should be."""
+    return f"Skills: multiply whole numbers, add in the right order, keep {number % 20} terms in mind"
+
+
 SKILL_NAMES = Prompt(
     name="skill_names",
     system=SYSTEM,
     user=USER,
     parse=parse,
+    example=example,
     sampling=Sampling(max_tokens=128, temperature=0.0),  # names should not differ by chance; the paper gives none
 )
 """Field: question."""

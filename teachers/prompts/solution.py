@@ -1,5 +1,6 @@
 """Ask for the solution of a new problem, to count how many solutions agree: STAT (arXiv 2510.10023, step 3b)."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from teachers.base import Sampling
@@ -38,11 +39,20 @@ def parse(text: str) -> Solution:
     return Solution(f"{steps}\nAnswer: {answer}", answer)
 
 
+def example(fields: Mapping[str, object], number: int) -> str:
+    """Return a reply as it should be."""
+    return (
+        f"She buys three boxes of four pens, and has {number} pens at home. Three times four is twelve. "
+        f"Twelve and {number} make {12 + number}.\nAnswer: {12 + number}"
+    )
+
+
 SOLUTION = Prompt(
     name="solution",
     system=SYSTEM,
     user=USER,
     parse=parse,
+    example=example,
     # The paper gives no temperature; solutions that are to be compared must be drawn, so not 0.
     sampling=Sampling(max_tokens=512, temperature=0.7),
 )

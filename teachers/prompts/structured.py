@@ -20,7 +20,7 @@ _MOST = 50
 
 
 def structured(
-    name: str, *, system: str, user: str, form: type[S], sampling: Sampling | None = None, example: str = ""
+    name: str, *, system: str, user: str, form: type[S], sampling: Sampling | None = None, example: S | None = None
 ) -> Prompt[S]:
     """Return a prompt whose reply is one JSON object, read as `form`.
 
@@ -42,7 +42,7 @@ def structured(
         parse=lambda reply: _read(reply, decoder),
         sampling=sampling or Sampling(),
         json_schema=text,
-        example=example,
+        example=None if example is None else lambda fields, number: msgspec.json.encode(example).decode(),
     )
 
 

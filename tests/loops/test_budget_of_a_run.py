@@ -91,9 +91,9 @@ def test_at_cap_finish_trains_on_what_is_paid_for_and_ends_the_run(tmp_path: Pat
 def test_dollars_are_kept_too_and_shown(tmp_path: Path, endpoint: LoopbackServer):
     path = tmp_path / "run"
     with pytest.raises(BudgetError, match=r"budget\.usd"):
-        Run.start(recipe(endpoint, budget={"usd": 0.013}), path).to_the_end()
+        Run.start(recipe(endpoint, budget={"usd": 0.008}), path).to_the_end()
     bill = account(path / "calls.sqlite").paid
-    assert 0 < bill.usd <= 0.013
+    assert 0 < bill.usd <= 0.008
     assert bill.unpriced == 0
 
 

@@ -1,0 +1,302 @@
+"""What a recipe would ask of its teacher: requests, tokens, dollars, as ranges, before anything is paid for."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from lessons.errors import TutelageError
+from lessons.ids import seed_of
+from lessons.records import Attempt, Record
+from lessons.skills import SkillCatalog, SkillProfile
+from loops import diagnosing
+from loops.examining import of_round
+from loops.filters.base import Context
+from loops.methods.base import Method
+from loops.recipe import Recipe
+from loops.round import Round
+from loops.run import without_overlap
+from loops.tasks.base import Split, Task
+from loops.views.text import View
+from loops.work import run_async, shared_cache
+from students.base import Student
+from teachers.base import Usage
+from teachers.calls import Caller
+from teachers.ledger import Ledger
+from teachers.prices import FREE, Prices
+from teachers.rehearsal import Need, Rehearsal, mean_completion
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+REHEARSED = 200
+"""Attempts that a round is rehearsed on, at most; what it asks of more is taken to grow with their number."""
+ROUNDS = 3
+"""Rounds that are rehearsed, at most; what comes after is taken to be as the average of them."""
+FAILING = (0.1, 1.0)
+"""Share of the attempts that fail, where nobody says: a student that fails less has little to learn."""
+PER_BYTE = (0.2, 0.45)
+"""Tokens a byte of text. Measured with the tokenizers of Qwen2.5 and SmolLM2: 0.24 to 0.31 over five of the shipped
+prompts on GSM8K, 0.43 on its worked formulas alone."""
+PER_TURN = 8
+"""Tokens that a chat template adds to a turn, about."""
+STUDENT_SAYS = "First I add the two numbers, then I take the half of them. Answer: 7"
+"""Stands for a student's answer where the problem has no worked solution."""
+
+
+class Range(NamedTuple):
+    """At least and at most."""
+
+    low: float
+    high: float
+
+    def plus(self, other: "Range") -> "Range":
+        """Return both added up."""
+        return Range(self.low + other.low, self.high + other.high)
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """What one kind of prompt would take in the whole run."""
+
+    stage: str
+    prompt: str
+    requests: Range
+    """Replies asked for."""
+    prompt_tokens: Range
+    completion_tokens: Range
+    usd: Range | None
+    """None where the teacher's prices are not known."""
+
+
+class Estimate(View, frozen=True, kw_only=True):
+    """What `tutelage estimate` says."""
+
+    teacher: str
+    rows: tuple[Row, ...]
+    requests: Range
+    tokens: Range
+    usd: Range | None
+    how: tuple[str, ...]
+    """How it was reckoned, and what is left out."""
+
+    def render(self) -> "RenderableType":
+        """Return the estimate for a terminal."""
+        from loops.views.estimate_text import rendered
+
+        return rendered(self)
+
+
+class _Part(NamedTuple):
+    """What one kind of prompt took in the rehearsal, and how often the run does as much."""
+
+    stage: str
+    prompt: str
+    need: Need
+    times: Range
+
+
+class _Reckoner(NamedTuple):
+    prices: Prices | None
+    per_byte: Range
+
+    def row(self, part: _Part) -> Row:
+        stage, prompt, need, (low, high) = part
+        requests = Range(math.floor(need.requests * low), math.ceil(need.requests * high))
+        frame = PER_TURN * need.turns
+        asked = Range(
+            (need.prompt_bytes * self.per_byte.low + frame) * low,
+            (need.prompt_bytes * self.per_byte.high + frame) * high,
+        )
+        each = _completion(need, self.per_byte.low)
+        said = Range(math.floor(each.low * requests.low), math.ceil(each.high * requests.high))
+        asked = Range(math.floor(asked.low), math.ceil(asked.high))
+        usd = (
+            None if self.prices is None else Range(*(_usd(self.prices, p, c) for p, c in zip(asked, said, strict=True)))
+        )
+        return Row(stage=stage, prompt=prompt, requests=requests, prompt_tokens=asked, completion_tokens=said, usd=usd)
+
+
+def estimate(recipe: Recipe, *, failing: Range | None = None, calls: int = 0) -> Estimate:
+    """Rehearse a recipe and reckon from it what a whole run would ask.
+
+    Args:
+        recipe: the recipe; its task's data is read, its student is not loaded.
+        failing: share of the attempts that the student fails, in [0, 1].
+        calls: requests of each kind of prompt that are sent to the teacher to learn its real lengths; 0 sends none.
+            Their replies go into the cache that runs share, so that none is bought again.
+
+    Raises:
+        InputError: the recipe or its data is wrong.
+        TeacherError: a sample call failed for good.
+    """
+    return run_async(_estimate(recipe, failing or Range(*FAILING), calls, told=failing is not None))
+
+
+async def _estimate(recipe: Recipe, failing: Range, calls: int, *, told: bool) -> Estimate:
+    teacher = recipe.make_teacher()
+    prices: Prices | None = getattr(teacher, "prices", None)
+    with ExitStack() as held:
+        ledger: Ledger | None = None
+        if calls:
+            path = shared_cache(recipe.calls.cache, teacher)
+            folder = held.enter_context(TemporaryDirectory())
+            ledger = held.enter_context(Ledger.open(Path(folder) / "calls.sqlite", cache=path))
+        real = Caller(teacher, ledger, in_flight=recipe.calls.in_flight, seed=recipe.seed) if ledger else None
+        task = recipe.make_task()
+        split, _ = without_overlap(task.split(recipe.seed))
+        how = [f"no call was made; {_share(failing, told)}"] if not real else [_share(failing, told)]
+        askers = {stage: Rehearsal(real, ledger, calls) for stage in ("start", "diagnose", "teach")}
+        split, catalog = await _labelled(recipe, task, split, askers["start"])
+        parts = [_Part("start", name, need, Range(1, 1)) for name, need in askers["start"].needs.items()]
+        parts += await _rounds(recipe, task, split, catalog, askers, failing, how)
+        measured = next((ratio for asker in askers.values() if (ratio := asker.per_byte())), None)
+        reckoner = _Reckoner(prices, Range(*PER_BYTE) if measured is None else Range(0.9 * measured, 1.1 * measured))
+        if measured is not None:
+            how.append(f"{calls} sample calls of each prompt: {measured:.2f} tokens a byte of prompt")
+        rows = tuple(reckoner.row(part) for part in parts)
+        await teacher.aclose()
+    how += _left_out(prices)
+    return _summed(teacher.name, rows, prices, how)
+
+
+async def _labelled(recipe: Recipe, task: Task, split: Split, asker: Rehearsal) -> tuple[Split, SkillCatalog]:
+    """Rehearse the catalogue and the labels, where the task brings none."""
+    catalog = task.catalog((*split.train, *split.pool))
+    if not catalog.skills:
+        sample = recipe.diagnose.skill_sample
+        catalog = await diagnosing.write_catalog(split.train, asker, sample, Random(recipe.seed))
+    parts = {name: getattr(split, name) for name in ("train", "pool", "warm_up", "gate", "held_out")}
+    bare = [problem for part in parts.values() for problem in part if not problem.skills]
+    if bare:
+        labels = await diagnosing.label(bare, asker, catalog, Counter())
+        parts = {name: tuple(diagnosing.with_labels(part, labels)) for name, part in parts.items()}
+    return Split(**parts), catalog
+
+
+async def _rounds(
+    recipe: Recipe,
+    task: Task,
+    split: Split,
+    catalog: SkillCatalog,
+    askers: Mapping[str, Rehearsal],
+    failing: Range,
+    how: list[str],
+) -> list[_Part]:
+    """Rehearse a round with all attempts failed, and with half of them, and draw the line through both."""
+    examined = min(recipe.examine.per_round or len(split.train), len(split.train)) * recipe.examine.samples
+    size, rounds = min(REHEARSED, examined), min(ROUNDS, recipe.rounds)
+    found: list[_Part] = []
+    for stage in ("diagnose", "teach"):
+        if stage == "diagnose" and recipe.diagnose.by == "needed":
+            continue
+        whole, half = askers[stage], Rehearsal()
+        try:
+            for index in range(1, rounds + 1):
+                await _rehearse(recipe, task, split, catalog, whole, index, size, size, stage)
+                await _rehearse(recipe, task, split, catalog, half, index, size, size // 2, stage)
+        except (AttributeError, TypeError, ValueError, LookupError, TutelageError) as error:
+            how.append(f"{stage} is not reckoned: it cannot be rehearsed ({type(error).__name__}: {error})")
+            continue
+        for name, need in whole.needs.items():
+            other = half.needs.get(name, Need()).requests
+            by_failure = (need.requests - other) / (size - size // 2)
+            by_attempt = need.requests / size - by_failure
+            more = recipe.rounds / rounds * examined
+            times = [more * max(0.0, by_attempt + by_failure * share) / max(1, need.requests) for share in failing]
+            found.append(_Part(stage, name, need, Range(*times)))
+            if need.unread:
+                how.append(f"{name}: it has no example, so what follows its replies is not counted")
+    how.append(
+        f"rehearsed on {size:,} attempts of {examined:,} a round and {rounds} of {recipe.rounds} rounds; what is asked "
+        "is taken to grow with them"
+    )
+    return found
+
+
+async def _rehearse(
+    recipe: Recipe,
+    task: Task,
+    split: Split,
+    catalog: SkillCatalog,
+    asker: Rehearsal,
+    index: int,
+    size: int,
+    failed: int,
+    stage: str,
+) -> None:
+    problems = of_round(split.train, index, recipe.examine.per_round, recipe.seed)
+    examined = [(problem, sample) for problem in problems for sample in range(recipe.examine.samples)][:size]
+    attempts = [
+        Attempt(
+            problem=problem,
+            student="rehearsal",
+            text=f"{problem.solution or STUDENT_SAYS} (attempt {sample} of round {index})",  # a student changes
+            score=float(place >= failed),
+            answer="7",
+        )
+        for place, (problem, sample) in enumerate(examined)
+    ]
+    if stage == "diagnose":
+        await diagnosing.by_teacher(attempts, asker, catalog, Counter())
+        return
+    diagnosed = [diagnosing.by_needed(attempt) for attempt in attempts]
+    method: Method = recipe.make("method", recipe.method, "method")
+    await method.teach(
+        Round(
+            index=index,
+            task=task,
+            caller=asker,
+            student=cast(Student, None),  # a method that needs one cannot be rehearsed, and that is said
+            method=recipe.method["id"],
+            problems=split.train,
+            pool=split.pool or split.train,
+            attempts=diagnosed,
+            catalog=catalog,
+            profile=SkillProfile.of(diagnosed, catalog.names),
+            context=Context(grader=task.grader, held_out=frozenset(), trained=frozenset()),
+            rng=Random(seed_of(recipe.seed, index, "estimate")),
+        )
+    )
+
+
+def _completion(need: Need, per_byte: float) -> Range:
+    """Return tokens of one reply: as sampled, else from the example's length up to all that is allowed."""
+    most = need.max_tokens / max(1, need.requests)
+    sampled = mean_completion(need)
+    if sampled is not None:
+        mean, error = sampled
+        return Range(max(1.0, mean - 2 * error), min(most, mean + 2 * error))
+    return Range(need.example_bytes / max(1, need.requests) * per_byte, most)
+
+
+def _usd(prices: Prices, prompt: float, completion: float) -> float:
+    return prices.usd(Usage(prompt=int(prompt), completion=int(completion))) or 0.0
+
+
+def _share(failing: Range, told: bool) -> str:
+    whose = "as given" if told else "nobody knows yet; --failing narrows it"
+    return f"{failing.low:.0%} to {failing.high:.0%} of the attempts are taken to fail ({whose})"
+
+
+def _left_out(prices: Prices | None) -> list[str]:
+    left = ["not in it: repair turns (one more request for each reply that cannot be read), and replies that break off"]
+    if prices is None:
+        left.append("dollars are unknown: the recipe has no teacher.prices")
+    elif prices != FREE:
+        of_day = f" of {prices.as_of}" if prices.as_of else ""
+        left.append(f"prices{of_day}: ${prices.prompt:g} a million prompt tokens, ${prices.completion:g} completion")
+    return left
+
+
+def _summed(name: str, rows: tuple[Row, ...], prices: Prices | None, how: list[str]) -> Estimate:
+    requests, tokens, usd = Range(0, 0), Range(0, 0), Range(0, 0)
+    for row in rows:
+        requests = requests.plus(row.requests)
+        tokens = tokens.plus(row.prompt_tokens).plus(row.completion_tokens)
+        usd = usd.plus(row.usd or Range(0, 0))
+    known = None if prices is None else usd
+    return Estimate(teacher=name, rows=rows, requests=requests, tokens=tokens, usd=known, how=tuple(how))
