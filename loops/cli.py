@@ -130,11 +130,25 @@ def methods(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Check what this machine has: packages, names, processor, memory, disk."""
-    from loops.doctor import checks, checks_text
+def doctor(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Check this recipe's teacher too, by a few short calls.")
+    ] = None,
+    reap: Annotated[bool, typer.Option("--reap", help="End the servers that dead runs have left behind.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check what this machine has, and with a recipe, what its teacher can; find servers that dead runs left."""
+    from loops import doctor as look
+    from loops.doctor import checks_text
+    from loops.work import run_async
 
-    found = checks()
+    if reap:
+        sys.stderr.write(f"{look.reap()} processes of orphaned servers were ended\n")
+    found = look.checks()
+    if recipe is not None:
+        from loops.recipe import load
+
+        found += run_async(look.check_teacher(load(recipe).make_teacher()))
     _print_json([check._asdict() for check in found]) if as_json else print(checks_text(found))  # noqa: T201 - answer
     if any(not check.ok for check in found):
         raise typer.Exit(1)

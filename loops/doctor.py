@@ -5,11 +5,21 @@ import os
 import platform
 import shutil
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+from lessons.errors import TutelageError
 from lessons.places import cache_folder
+from lessons.records import Message
+from loops.knobs import nearest
+from teachers import servers
+from teachers.base import HoldingTeacher, Sampling, Teacher
+from teachers.capabilities import probe, remember
+from teachers.openai import OpenAITeacher
+from teachers.vllm import VLLMTeacher
+from teachers.vllm_server import version_of
 
 NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "openai", "aiohttp")
 """Packages without which no run works."""
@@ -35,7 +45,47 @@ class CheckResult(NamedTuple):
 
 def checks() -> list[CheckResult]:
     """Check this machine; imports nothing heavy but torch's own version."""
-    return [_python(), *_packages(), *_names(), _optional(), _processor(), _memory(), _disk()]
+    own = [_python(), *_packages(), *_names(), _optional(), _processor(), _memory(), _disk()]
+    return [*own, _vllm(), _orphans(), _cache()]
+
+
+async def check_teacher(teacher: Teacher) -> list[CheckResult]:
+    """Check the teacher of a recipe: what runs it, whether it answers, and what it can. A few short calls are made."""
+    results: list[CheckResult] = []
+    if isinstance(teacher, VLLMTeacher) and not teacher.base_url:
+        found = version_of(teacher.executable)
+        advice = "scripts/setup_vllm.sh makes an environment for it; write its executable into the recipe"
+        results.append(CheckResult("vllm executable", found is not None, found or "does not run", advice))
+        if found is None:
+            return results
+    try:
+        if isinstance(teacher, OpenAITeacher):
+            known = remember(teacher, await probe(teacher))
+            listed = known.models is None or teacher.model in known.models
+            told = "no list of models" if known.models is None else f"{len(known.models)} models"
+            near = nearest(teacher.model, known.models or ())
+            results.append(CheckResult("teacher model", listed, f"{teacher.model}, {told}", near))
+            can = [name for name in ("n", "json_schema", "logprobs") if getattr(known, name)]
+            results.append(CheckResult("teacher can", True, ", ".join(can) or "nothing beyond plain chats"))
+        begun = time.perf_counter()
+        reply = await teacher.ask([Message(role="user", content="Say hello.")], Sampling(max_tokens=64))
+        told = f"{time.perf_counter() - begun:.1f} s, {reply.finish}: {' '.join(reply.text.split())[:60]!r}"
+        results.append(CheckResult("teacher answers", True, told))
+    except TutelageError as error:
+        results.append(CheckResult("teacher answers", False, str(error), "see docs/teachers.md"))
+    finally:
+        await teacher.aclose()
+        if isinstance(teacher, HoldingTeacher):
+            teacher.close()
+    prices = getattr(teacher, "prices", None)
+    told = "unknown: give teacher.prices, or cap tokens" if prices is None else f"known{_of(prices.as_of)}"
+    results.append(CheckResult("teacher prices", True, told))
+    return results
+
+
+def reap() -> int:
+    """End the servers that runs which are dead have left behind; return how many processes were ended."""
+    return sum(servers.reap(orphan) for orphan in servers.orphans())
 
 
 def checks_text(found: list[CheckResult]) -> str:
@@ -100,3 +150,31 @@ def _disk() -> CheckResult:
     place = next(path for path in (cache, *cache.parents) if path.exists())
     free = shutil.disk_usage(place).free
     return CheckResult("disk", free >= LEAST_DISK, f"{free / 1e9:.1f} GB free for {cache}", "set TUTELAGE_CACHE")
+
+
+def _vllm() -> CheckResult:
+    """Look for a vLLM server's environment, without starting its command, which takes ten seconds."""
+    own = Path(".venv-vllm/bin/vllm")
+    found = str(own) if own.exists() else shutil.which("vllm")
+    if found is None:
+        return CheckResult("vllm", True, "none; scripts/setup_vllm.sh makes an environment for it")
+    places = Path(found).resolve().parents[1].glob("lib/python*/site-packages/vllm*.dist-info")
+    return CheckResult("vllm", True, f"{found} ({', '.join(sorted(p.stem for p in places)) or 'version unknown'})")
+
+
+def _orphans() -> CheckResult:
+    left = servers.orphans()
+    told = "; ".join(
+        f"{' '.join(o.record.command[:3])} since {o.record.started}, {o.memory / 1e9:.1f} GB" for o in left
+    )
+    return CheckResult("orphaned servers", not left, told or "none", "tutelage doctor --reap ends them")
+
+
+def _cache() -> CheckResult:
+    path = cache_folder() / "calls.sqlite"
+    size = path.stat().st_size if path.is_file() else 0
+    return CheckResult("shared replies", True, f"{size / 1e6:.1f} MB in {path}")
+
+
+def _of(day: str) -> str:
+    return f", of {day}" if day else ""

@@ -130,8 +130,10 @@ class ScoringTeacher(Protocol):
 class HoldingTeacher(Protocol):
     """A teacher that holds memory or processes of this machine between calls."""
 
-    placement: Literal["separate", "shared"]
-    """`shared`: it and the student need the same memory, so it gives it back before the student works."""
+    @property
+    def placement(self) -> Literal["separate", "shared"]:
+        """`shared`: it and the student need the same memory, so it gives it back before the student works."""
+        ...
 
     def close(self) -> None:
         """Give back weights, servers, processes; may be called twice. The next call brings them back."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from lessons.errors import TeacherError
 from teachers.limits import TOO_MUCH, Limiter, limiter_of
@@ -88,13 +89,15 @@ class Connection:
         """
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
+        here = urlsplit(self._base_url).hostname in ("127.0.0.1", "localhost", "::1")
         client = AsyncOpenAI(
             api_key=self.secrets.key or "none",
             base_url=self._base_url,
             max_retries=0,
             timeout=self._timeout,
             default_headers=dict(self.secrets.headers),
-            http_client=DefaultAioHttpClient(timeout=self._timeout),
+            # A proxy of the environment knows nothing of this machine's own servers.
+            http_client=DefaultAioHttpClient(timeout=self._timeout, trust_env=not here),
         )
         try:
             yield client

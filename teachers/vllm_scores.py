@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -62,6 +62,8 @@ class VLLMScores:
     """Tries in all for one request, at least 1; see `teachers.retry`."""
     label: str = ""
     """What scores are filed under; "" is model and address."""
+    link: Connection | None = field(default=None, repr=False)
+    """A connection to the server that is there already, in the place of one with `key`."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, or would write a secret into a file.
@@ -126,7 +128,7 @@ class VLLMScores:
 
     @cached_property
     def _connection(self) -> Connection:
-        return Connection(self.model, self.base_url, Secrets.read(self.key, {}), self.timeout)
+        return self.link or Connection(self.model, self.base_url, Secrets.read(self.key, {}), self.timeout)
 
     async def _tokens(self, body: dict[str, Any]) -> _Tokens:
         """Ask for tokens. The path has no /v1 before it; it is written whole, so that both share one limiter."""

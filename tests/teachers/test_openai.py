@@ -346,3 +346,14 @@ async def test_without_a_key_none_is_looked_up(client):
             await teacher.ask(CHAT, Sampling())
         assert not server.requests[0].authorized
         await teacher.aclose()
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_servers_of_this_machine(client, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with LoopbackServer(FOUR) as server:
+        teacher = client(server, attempts=1)
+        assert (await teacher.ask(CHAT, Sampling())).text == "4"
+        await teacher.aclose()
