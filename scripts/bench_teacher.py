@@ -1,47 +1,48 @@
-"""How fast the path of a teacher call is: many short requests to a server in a process of its own.
+"""How fast the path of a teacher call is, beside other ways of asking, all in one run against one server.
 
-Four measurements in one run, so that they can be compared: raw aiohttp (the floor of the wire), OpenAITeacher alone,
-the whole path (Caller, OpenAITeacher, Ledger on disk), and the same again, answered from the ledger.
+Each way runs in a process of its own, in turns, several times; the server is a process of its own too. The whole path
+has everything on: ledger on disk, shared cache, budget with every cap set, prices, adaptive limiter, parsing.
 
-    python scripts/bench_teacher.py [--requests 2000] [--in-flight 64] [--delay 0.0] [--folder FOLDER]
+    python scripts/bench_teacher.py [--requests 2000] [--in-flight 64] [--delay 0.05] [--repeats 3]
+        [--curator PYTHON] [--distilabel PYTHON] [--memory 200000] [--folder FOLDER] > figures.json
 """
 
 import argparse
 import asyncio
 import json
-import math
 import os
 import platform
 import re
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import aiohttp
-
-from teachers.calls import Caller
-from teachers.ledger import Ledger, read_calls
-from teachers.openai import OpenAITeacher
-from teachers.prompts.base import Prompt
-
 KEY = "BENCH_TEACHER_KEY"
-PROMPT = Prompt(name="bench", system="Answer in one word.", user="{{ question }}", parse=str.strip)
 TEXT = "Four."
 BODY = json.dumps(
     {
         "object": "chat.completion",
         "model": "bench",
+        "id": "chatcmpl-bench",
+        "created": 1,
         "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14},
     }
 ).encode()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+WAYS = ("raw_aiohttp", "openai_client_aiohttp", "teacher_alone", "whole_path", "from_ledger")
+BASE = "openai_client_aiohttp"
+"""What the others' rates are divided by."""
+
+Ask = Callable[[int], Awaitable[bool]]
 
 
 def main() -> None:
@@ -50,27 +51,85 @@ def main() -> None:
     options.add_argument("--requests", type=int, default=2000)
     options.add_argument("--in-flight", type=int, default=64)
     options.add_argument("--delay", type=float, default=0.0, help="seconds that the server takes for each reply")
+    options.add_argument("--repeats", type=int, default=3, help="turns of all ways; the figures are medians")
+    options.add_argument("--curator", default="", help="a Python that has bespokelabs-curator")
+    options.add_argument("--distilabel", default="", help="a Python that has distilabel[openai]")
+    options.add_argument("--memory", type=int, default=0, help="requests of one long whole path; 0 leaves it out")
     options.add_argument(
-        "--folder", type=Path, default=None, help="where the ledger is written; default: a temporary one"
+        "--folder", type=Path, default=None, help="where ledgers are written; default: a temporary one"
     )
     options.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options.add_argument("--way", default="", help=argparse.SUPPRESS)
+    options.add_argument("--base-url", default="", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.serve:
         asyncio.run(serve(given.delay))
-        return
+    elif given.way:
+        print(
+            json.dumps(asyncio.run(measure(given.way, given.base_url, given.requests, given.in_flight, given.folder)))
+        )
+    else:
+        print(json.dumps(compare(given), indent=2))
+
+
+def compare(given: argparse.Namespace) -> dict[str, Any]:
+    """Return every way's medians, and their ratios to the plain client."""
+    os.environ[KEY] = "bench-teacher"
+    figures: dict[str, list[dict[str, Any]]] = {}
+    rivals = {name: getattr(given, name) for name in ("curator", "distilabel") if getattr(given, name)}
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        for turn in range(given.repeats):
+            for name in (*WAYS, *rivals):
+                place = Path(folder, f"{turn}-{'whole_path' if name == 'from_ledger' else name}")
+                place.mkdir(exist_ok=True)
+                figures.setdefault(name, []).append(one(given, name, rivals.get(name, ""), place))
+        found: dict[str, Any] = {name: medians(rows) for name, rows in figures.items()}
+        if given.memory:
+            place = Path(folder, "memory")
+            place.mkdir()
+            long = argparse.Namespace(**{**vars(given), "requests": given.memory})
+            found["memory"] = one(long, "memory", "", place)
+    base = found[BASE]["requests_per_second"]
+    return {
+        "python": platform.python_version(),
+        "requests": given.requests,
+        "in_flight": given.in_flight,
+        "delay_seconds": given.delay,
+        "repeats": given.repeats,
+        "load_average": os.getloadavg()[0],
+        "ways": found,
+        f"ratio_to_{BASE}": {
+            name: round(row["requests_per_second"] / base, 3) for name, row in found.items() if name != "memory"
+        },
+    }
+
+
+def one(given: argparse.Namespace, name: str, rival: str, folder: Path) -> dict[str, Any]:
+    """Return one way's figures, against a fresh server."""
     command = [sys.executable, __file__, "--serve", "--delay", str(given.delay)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        base_url, os.environ[KEY] = server.stdout.readline().strip(), "bench-teacher"
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            measured = asyncio.run(measure(base_url, given.requests, given.in_flight, Path(folder)))
+        base_url = server.stdout.readline().strip()
+        many = [str(given.requests), str(given.in_flight)]
+        if rival:
+            script = str(Path(__file__).with_name("bench_rivals.py"))
+            client = [rival, script, name, base_url, *many, str(folder)]
+        else:
+            client = [sys.executable, __file__, "--way", name, "--base-url", base_url, "--folder", str(folder)]
+            client += ["--requests", many[0], "--in-flight", many[1]]
+        done = subprocess.run(client, capture_output=True, text=True, check=False)
         server.communicate("")  # the end of its input stops the server
-    print(
-        json.dumps(
-            {"python": platform.python_version(), "requests": given.requests, "in_flight": given.in_flight, **measured},
-            indent=2,
-        )
-    )
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
+    line = next(line for line in reversed(done.stdout.splitlines()) if line.startswith(("RESULT ", "{")))
+    return json.loads(line.removeprefix("RESULT "))
+
+
+def medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of each figure, and the range of the rate."""
+    found = {name: round(statistics.median(row[name] for row in rows), 3) for name in rows[0]}
+    rates = [row["requests_per_second"] for row in rows]
+    return {**found, "slowest": min(rates), "fastest": max(rates)}
 
 
 class Endpoint(asyncio.Protocol):
@@ -94,71 +153,147 @@ class Endpoint(asyncio.Protocol):
             if not found or len(rest) < size:
                 return
             self.unread = rest[size:]
-            asyncio.get_running_loop().call_later(self.delay, self.transport.write, ANSWER)
+            if self.delay:
+                asyncio.get_running_loop().call_later(self.delay, self.transport.write, ANSWER)
+            else:
+                self.transport.write(ANSWER)
 
 
 async def serve(delay: float) -> None:
     """Answer until the standard input ends."""
-    server = await asyncio.get_running_loop().create_server(lambda: Endpoint(delay), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Endpoint(delay), "127.0.0.1", 0, backlog=1024)
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}/v1", flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 
-async def measure(base_url: str, requests: int, in_flight: int, folder: Path) -> dict[str, Any]:
-    """Return each way's figures, by name."""
-    questions = [f"What is {number} + 2?" for number in range(requests)]
-    figures: dict[str, Any] = {}
+async def measure(way: str, base_url: str, requests: int, in_flight: int, folder: Path) -> dict[str, Any]:
+    """Return the figures of one way, in this process."""
+    make = _path if way in ("whole_path", "from_ledger", "memory") else {
+        "raw_aiohttp": _raw, "openai_client_aiohttp": _client, "teacher_alone": _teacher
+    }[way]  # fmt: skip
+    async with make(base_url, in_flight, folder) as ask:
+        if way == "memory":
+            small = await timed(ask, range(2000))
+            large = await timed(ask, range(2000, requests))
+            return {
+                **large,
+                "peak_mb_at_2000": small["peak_mb"],
+                "growth_mb": round(large["peak_mb"] - small["peak_mb"], 1),
+            }
+        return await timed(ask, range(requests))
+
+
+@asynccontextmanager
+async def _raw(base_url: str, in_flight: int, folder: Path) -> AsyncGenerator[Ask]:
+    """The floor of the wire."""
+    import aiohttp
 
     limit = asyncio.Semaphore(in_flight)
     headers = {"Authorization": f"Bearer {os.environ[KEY]}"}
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=in_flight)) as session:
 
-        async def raw(question: str) -> bool:
-            chat = PROMPT.messages({"question": question})
-            body = {"model": "bench", "messages": chat, "max_tokens": 1024, "temperature": 0.7}
+        async def ask(number: int) -> bool:
+            body = {"model": "bench", "messages": _chat(number), "max_tokens": 64, "temperature": 0.7}
             async with limit, session.post(f"{base_url}/chat/completions", json=body) as response:
                 return (await response.json())["choices"][0]["message"]["content"] == TEXT
 
-        figures["raw_aiohttp"] = await timed(raw, questions)
+        yield ask
 
+
+@asynccontextmanager
+async def _client(base_url: str, in_flight: int, folder: Path) -> AsyncGenerator[Ask]:
+    """The openai package as its users call it, on its fastest transport."""
+    from openai import AsyncOpenAI, DefaultAioHttpClient
+
+    limit = asyncio.Semaphore(in_flight)
+    key = os.environ[KEY]
+    async with AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=DefaultAioHttpClient()) as client:
+
+        async def ask(number: int) -> bool:
+            chat = cast(Any, _chat(number))
+            async with limit:
+                told = await client.chat.completions.create(
+                    model="bench", messages=chat, max_tokens=64, temperature=0.7
+                )
+            return told.choices[0].message.content == TEXT
+
+        yield ask
+
+
+@asynccontextmanager
+async def _teacher(base_url: str, in_flight: int, folder: Path) -> AsyncGenerator[Ask]:
+    """OpenAITeacher without the rest of the path: its limiter, its reading of replies."""
+    from teachers.base import Sampling
+    from teachers.openai import OpenAITeacher
+
+    limit = asyncio.Semaphore(in_flight)
     teacher = OpenAITeacher(model="bench", base_url=base_url, key=KEY)
+    sampling = Sampling(max_tokens=64)
 
-    async def alone(question: str) -> bool:
+    async def ask(number: int) -> bool:
         async with limit:
-            return (await teacher.ask(PROMPT.messages({"question": question}), PROMPT.sampling)).text == TEXT
+            return (await teacher.ask(cast(Any, _chat(number)), sampling)).text == TEXT
 
-    figures["openai_teacher"] = await timed(alone, questions)
-
-    path = folder / "calls.sqlite"
-    for name in ("whole_path", "from_ledger"):
-        with Ledger.open(path) as ledger:
-            caller = Caller(teacher, ledger, in_flight=in_flight)
-
-            async def asked(question: str, caller: Caller = caller) -> bool:
-                (answer,) = await caller.ask(PROMPT, {"question": question})
-                return answer.value == TEXT
-
-            figures[name] = await timed(asked, questions)
-            figures[name] |= {"sent": caller.totals.sent, "from_ledger": caller.totals.from_ledger}
-    figures["in_ledger"] = sum(1 for _ in read_calls(path))
+    yield ask
     await teacher.aclose()
-    return figures
 
 
-async def timed(ask: Callable[[str], Awaitable[bool]], questions: Sequence[str]) -> dict[str, Any]:
-    """Ask one question to warm up, then all the others at once; return rates and the processor time of this process."""
-    await ask(questions[0])
+@asynccontextmanager
+async def _path(base_url: str, in_flight: int, folder: Path) -> AsyncGenerator[Ask]:
+    """Everything that a run has."""
+    from teachers.base import Sampling
+    from teachers.budget import Budget, Caps
+    from teachers.calls import Caller
+    from teachers.ledger import Ledger
+    from teachers.openai import OpenAITeacher
+    from teachers.prices import Prices
+    from teachers.prompts.base import Prompt
+
+    prompt = Prompt(
+        name="bench",
+        system="Answer in one word.",
+        user="{{ question }}",
+        parse=str.strip,
+        sampling=Sampling(max_tokens=64),
+    )
+    prices = Prices(prompt=0.15, completion=0.6, as_of="2026-11-01")
+    teacher = OpenAITeacher(model="bench", base_url=base_url, key=KEY, prices=prices, label="bench")
+    caps = Caps(usd=1000.0, tokens=1_000_000_000, requests=10_000_000, hours=100.0)
+    async with AsyncExitStack() as held:
+        ledger = held.enter_context(Ledger.open(folder / "calls.sqlite", cache=folder / "shared.sqlite"))
+        caller = Caller(teacher, ledger, in_flight=in_flight, budget=Budget(caps, prices=prices))
+
+        async def ask(number: int) -> bool:
+            (answer,) = await caller.ask(prompt, {"question": f"What is {number} + 2?"})
+            return answer.value == TEXT
+
+        yield ask
+        await teacher.aclose()
+
+
+def _chat(number: int) -> list[dict[str, str]]:
+    return [
+        {"role": "system", "content": "Answer in one word."},
+        {"role": "user", "content": f"What is {number} + 2?"},
+    ]
+
+
+async def timed(ask: Ask, numbers: range) -> dict[str, Any]:
+    """Ask once to warm up, then for all numbers, as a method does; return rate and processor time of this process."""
+    from loops.methods.base import together
+
+    await ask(-1 - numbers.start)
     before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    good = await asyncio.gather(*(ask(question) for question in questions[1:]))
+    good = sum(await together(ask(number) for number in numbers))
     wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
-        "requests_per_second": round(len(good) / wall, 1),
+        "requests_per_second": round(len(numbers) / wall, 1),
         "wall_seconds": round(wall, 3),
-        "cpu_seconds": round(spent, 3),
-        "cpu_milliseconds_per_request": round(1000 * spent / max(1, len(good)), 3),
-        "good_share": math.floor(1000 * sum(good) / max(1, len(good))) / 1000,
+        "cpu_milliseconds_per_request": round(1000 * spent / len(numbers), 3),
+        "good_share": good / len(numbers),
+        "peak_mb": round(after.ru_maxrss / 1024, 1),
     }
 
 
