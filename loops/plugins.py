@@ -12,6 +12,7 @@ import pkgutil
 import sys
 import typing
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,6 +135,8 @@ def make(cls: type[Any], given: Mapping[str, Any], *, where: str, folder: Path |
         if name not in fields:
             raise InputError(f"{where}: unknown key {name!r}; {nearest(name, fields)}")
         kind = hints[name]
+        if isinstance(value, date):
+            value = value.isoformat()  # YAML reads 2026-11-01 as a day; our records hold it as it was written
         nested = nested_of(kind)
         inner = settings_of(kind)
         try:

@@ -9,6 +9,8 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 RIVALS: dict[str, Callable[[str, int, int, str], int]] = {}
@@ -24,6 +26,10 @@ def rival(run: Callable[[str, int, int, str], int]) -> Callable[[str, int, int, 
 def curator(base_url: str, requests: int, in_flight: int, folder: str) -> int:
     """bespokelabs-curator, its `openai` backend, its cache on disk."""
     os.environ |= {"CURATOR_CACHE_DIR": folder, "TELEMETRY_ENABLED": "false", "CURATOR_DISABLE_RICH_DISPLAY": "1"}
+    # It downloads a tokenizer when it is imported, and fails without a network; litellm, which it needs, has a copy.
+    litellm = find_spec("litellm")
+    if litellm is not None and litellm.origin is not None:
+        os.environ.setdefault("TIKTOKEN_CACHE_DIR", f"{Path(litellm.origin).parent}/litellm_core_utils/tokenizers")
     from bespokelabs import curator as bespoke
     from datasets import Dataset
 
