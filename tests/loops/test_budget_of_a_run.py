@@ -2,9 +2,12 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lessons.errors import BudgetError, InputError
 from lessons.jsonl import read_jsonl
@@ -69,6 +72,24 @@ def test_a_cap_stops_the_run_and_a_higher_one_goes_on_to_the_same_end(tmp_path: 
     assert bought(endpoint) == whole  # four of them before
     assert lessons(capped) == lessons(free)
     assert re.search(r"requests: 1000", (capped / "recipe.yaml").read_text())
+
+
+def test_the_command_says_how_to_go_on_and_exits_with_3(tmp_path: Path, endpoint: LoopbackServer):
+    plain = recipe(endpoint, budget={"requests": 3}).plain()
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plain))
+    command = [sys.executable, "-c", "from loops.cli import main; main()"]
+    started = subprocess.run(
+        [*command, "run", "recipe.yaml", "--into", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert started.returncode == 3, started.stderr
+    line = started.stderr.splitlines()[-1]
+    assert re.fullmatch(
+        r"tutelage: the budget is spent: 3 of 3 requests .* go on with tutelage resume run --set budget\.requests=6",
+        line,
+    )
+    told = subprocess.run([*command, *line.partition("go on with tutelage ")[2].split()], cwd=tmp_path, timeout=240)
+    assert told.returncode == 3  # the line's own command was understood: six are spent too
+    assert bought(endpoint) == 6
 
 
 def test_at_cap_finish_trains_on_what_is_paid_for_and_ends_the_run(tmp_path: Path, endpoint: LoopbackServer):

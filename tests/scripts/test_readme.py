@@ -14,7 +14,7 @@ import yaml
 from loops.recipe import resolve
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SMALL = {
     "task": {"id": "skills_demo", "train": 4, "held_out": 2},
     "student": {"model": "tiny", "answer": {"max_tokens": 8}, "adapter": {"rank": 2}},
@@ -83,9 +83,11 @@ def test_command_of_a_page(command: str, place: Path) -> None:
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("command", ["gaps", "show", "report", "methods", "doctor"])
+@pytest.mark.parametrize("command", ["gaps", "show", "report", "methods", "doctor", "estimate"])
 def test_json_of_every_reading_command(command: str, place: Path) -> None:
     arguments = [command] if command in ("methods", "doctor") else [command, "runs/NAME"]
+    if command == "estimate":
+        arguments[1] = "recipe.yaml"
     done = tutelage(*arguments, "--json", cwd=place)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)

@@ -241,7 +241,8 @@ async def test_a_key_is_never_shown(client, monkeypatch, caplog, capfd, echo):
         teacher = client(server, headers={"X-Gateway-Token": "$GATEWAY_TOKEN"}, attempts=2)
         monkeypatch.setenv("LOOPBACK_KEY", SECRET)
         monkeypatch.setenv("GATEWAY_TOKEN", "gate-Xyz789Secret")
-        shown = [repr(teacher), teacher.name, repr(teacher._connection.secrets), str(vars(teacher)), str(vars(teacher._connection))]
+        link = teacher._connection
+        shown = [repr(teacher), teacher.name, repr(link.secrets), str(vars(teacher)), str(vars(link))]
         for fault in (
             Fault(status=401, message=f"{echo} gate-Xyz789Secret"),
             Fault(status=500, raw=echo.encode()),

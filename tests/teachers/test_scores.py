@@ -6,17 +6,12 @@ import math
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
@@ -25,7 +20,7 @@ from lessons.records import Message
 from teachers import local_model
 from teachers.base import Sampling, ScoringTeacher, TokenScore
 from teachers.local import LocalTeacher
-from teachers.openai import OpenAITeacher
+from teachers.vllm import VLLMTeacher
 from teachers.vllm_scores import VLLMScores
 
 ROOT = Path(__file__).parents[2]
@@ -346,47 +341,22 @@ def smollm2() -> str:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A vLLM server in float32: (address, model folder). Its whole process group ends with the test."""
-    command, model = vllm_command(), smollm2()
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    log = tmp_path_factory.mktemp("vllm") / "server.log"
-    cpu = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
-    offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    arguments = ["serve", model, "--served-model-name", "teacher", "--host", "127.0.0.1", "--port", str(port)]
-    arguments += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "1024", "--max-logprobs", "10"]
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [command, *arguments],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **cpu, **offline, "VLLM_API_KEY": "key-of-the-test"},
-            start_new_session=True,
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMTeacher]:
+    """A vLLM server in float32 that is started and ended for us."""
+    with pytest.MonkeyPatch.context() as patch:
+        command, model = vllm_command(), smollm2()
+        patch.setenv("TUTELAGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        teacher = VLLMTeacher(
+            model=model,
+            executable=command,
+            dtype="float32",
+            max_model_len=1024,
+            kv_cache_gib=1,
+            flags={"enforce_eager": True, "max_logprobs": 10},
         )
-    try:
-        deadline = time.monotonic() + 400
-        while not healthy(port):
-            assert server.poll() is None, log.read_text(errors="replace")[-2000:]
-            assert time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
-            time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1", model
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(20)
-        # An engine whose server is gone goes on by itself; the group is gone where nothing is left to kill.
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait(20)
-
-
-def healthy(port: int) -> bool:
-    try:
-        with urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return answer.status == 200
-    except (URLError, OSError):
-        return False
+        yield teacher
+        teacher.close()
 
 
 TEXTS = (
@@ -407,15 +377,12 @@ ASKED = (
 @pytest.mark.vllm
 @pytest.mark.timeout(900)
 async def test_server_and_local_model_agree_on_the_same_weights(
-    real: tuple[str, str], monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    real: VLLMTeacher, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ):
     """Scores within 1e-3 in float32, the same likeliest tokens, the same greedy replies."""
-    base_url, model = real
-    monkeypatch.setenv("REAL_KEY", "key-of-the-test")
-    served = VLLMScores(model="teacher", base_url=base_url, key="REAL_KEY")
-    local = LocalTeacher(model=model, precision="float32", device="cpu")
+    local = LocalTeacher(model=real.model, precision="float32", device="cpu")
     pairs = [(chat(ASKED[place % len(ASKED)]), text) for place, text in enumerate(TEXTS)]
-    far = [await asyncio.gather(*(each.score(*pair, top=5) for pair in pairs)) for each in (served, local)]
+    far = [await asyncio.gather(*(each.score(*pair, top=5) for pair in pairs)) for each in (real, local)]
     worst = worst_top = 0.0
     for one, other in zip(*far, strict=True):
         for a, b in zip(one, other, strict=True):
@@ -429,13 +396,18 @@ async def test_server_and_local_model_agree_on_the_same_weights(
     assert worst_top < 1e-3
 
     greedy = Sampling(max_tokens=48, temperature=0.0)
-    chats = OpenAITeacher(model="teacher", base_url=base_url, key="REAL_KEY")
-    said, told = [await asyncio.gather(*(each.ask(chat(q), greedy) for q in ASKED)) for each in (chats, local)]
+    said, told = [await asyncio.gather(*(each.ask(chat(q), greedy) for q in ASKED)) for each in (real, local)]
     assert [reply.text for reply in said] == [reply.text for reply in told]
     assert [reply.finish for reply in said] == [reply.finish for reply in told]
     assert [reply.usage.prompt for reply in said] == [reply.usage.prompt for reply in told]
     assert [reply.usage.completion for reply in said] == [reply.usage.completion for reply in told]
 
+    base_url = (
+        await real._server.up()
+    ).base_url  # the server of a started teacher, as somebody else would attach to it
+    monkeypatch.setenv("REAL_KEY", real._server.key)
+    served = VLLMScores(model="teacher", base_url=base_url, key="REAL_KEY")
+    assert await served.score(*pairs[0], top=5) == far[0][0]
     with pytest.raises(TeacherError, match="--max-logprobs 11") as cap:
         await served.score(*pairs[0], top=11)
     assert cap.value.fatal
@@ -447,4 +419,4 @@ async def test_server_and_local_model_agree_on_the_same_weights(
     assert unauthorized.value.fatal
     with pytest.raises(TeacherError, match="leave none of the server's 1024"):
         await served.score(chat("a"), "word " * 1200)
-    await asyncio.gather(served.aclose(), chats.aclose(), local.aclose())
+    await asyncio.gather(served.aclose(), real.aclose(), local.aclose())
