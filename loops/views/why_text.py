@@ -4,7 +4,19 @@ from typing import TYPE_CHECKING
 
 from lessons.records import Attempt, Problem
 from loops.records import SkillExam
-from loops.views.text import clipped, count, duration, interval, one_line, p_value, percent, points, styled, visible
+from loops.views.text import (
+    clipped,
+    count,
+    dollars,
+    duration,
+    interval,
+    one_line,
+    p_value,
+    percent,
+    points,
+    styled,
+    visible,
+)
 from loops.views.why import Place, Skills, Why, prompt_text
 from teachers.ledger import Call
 
@@ -89,7 +101,7 @@ def _call(call: Call) -> "list[RenderableType]":
     used = call.reply.usage
     head = (
         f"  {one_line(call.purpose, 40)}   {call.id}   {one_line(call.teacher, 60)}   {count(used.prompt)} prompt + "
-        f"{count(used.completion)} completion tokens   {duration(call.seconds)}   ended by {call.reply.finish}"
+        f"{count(used.completion)} completion tokens   {_price(call.reply.usd)}   {duration(call.seconds)}   ended by {call.reply.finish}"
     )
     return [styled(head), _said(prompt_text(call.messages)), _said(f"reply: {call.reply.text}")]
 
@@ -143,3 +155,7 @@ def _share(exam: SkillExam) -> str:
     if exam.row.accuracy is None:
         return "not asked"
     return f"{percent(exam.row.accuracy)} {interval(exam.low, exam.high)} of {exam.row.attempts}"
+
+
+def _price(usd: float | None) -> str:
+    return "price unknown" if usd is None else dollars(usd)
