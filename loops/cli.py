@@ -207,9 +207,10 @@ def main() -> None:
         sys.exit(_say(error, 3))
     except TutelageError as error:
         sys.exit(_say(error, 1))
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; the same command goes on from here\n")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # Ctrl-C: typer makes an exit of it
+            sys.stderr.write("\nstopped; the same command goes on from here\n")
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -9,7 +9,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from lessons.errors import TutelageError
+from lessons.errors import TeacherError, TutelageError
 from lessons.ids import seed_of
 from lessons.records import Attempt, Record
 from lessons.skills import SkillCatalog, SkillProfile
@@ -198,6 +198,8 @@ async def _rounds(
             for index in range(1, rounds + 1):
                 await _rehearse(recipe, task, split, catalog, whole, index, size, size, stage)
                 await _rehearse(recipe, task, split, catalog, half, index, size, size // 2, stage)
+        except TeacherError:  # of a sample call, and fatal: a wrong key, an unknown model
+            raise
         except (AttributeError, TypeError, ValueError, LookupError, TutelageError) as error:
             how.append(f"{stage} is not reckoned: it cannot be rehearsed ({type(error).__name__}: {error})")
             continue

@@ -16,6 +16,7 @@ from loops.tasks.base import Task
 from students.base import Training
 from teachers.base import Teacher
 from teachers.budget import Caps
+from teachers.secrets import without_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +123,19 @@ def resolve(data: Any, *, folder: Path | None = None) -> Recipe:
     """Check a recipe and fill in every default; makes each plug-in once, so that a wrong knob shows now.
 
     Raises:
-        InputError: a key is unknown or missing, or a value is wrong; names the key and the nearest known ones.
+        InputError: a key is unknown or missing, or a value is wrong; names the key and the nearest known ones. What
+            looks like an API key is not repeated, wherever it was written by mistake.
     """
+    try:
+        return _checked(data, folder)
+    except InputError as error:
+        words = without_keys(str(error))
+        if words == str(error):
+            raise
+    raise InputError(words)  # outside of the handler, so that no cause with a key hangs on it
+
+
+def _checked(data: Any, folder: Path | None) -> Recipe:
     plugins.import_from(folder)
     if not isinstance(data, Mapping):
         raise InputError("a recipe is a mapping with the keys task, student, teacher, method")

@@ -128,7 +128,7 @@ class Caller:
                 raise
             return Answered(reason="failed", detail=str(error))
         reply = call.reply
-        kept = call.id if complete(reply) else None
+        kept = call.id if complete(reply, wanted.sampling) else None
         reason = classify(reply, wanted.sampling.max_tokens)
         if reason:
             return Answered(reason=reason, text=reply.text, call=kept, detail=reply.detail)

@@ -14,10 +14,12 @@ from teachers.base import GatheringTeacher, ManyTeacher, Reply, Sampling, Teache
 from teachers.budget import Budget
 from teachers.flights import Breaker, Flight, halted, shared
 from teachers.ledger import Call, Ledger, call_key
-from teachers.totals import CallTotals
+from teachers.totals import CallTotals, too_long
 
 MOST_CHOICES = 8
 """Samples asked for in one request, at most: Gemini's endpoint refuses more, and one lost request loses them all."""
+
+_PROBE = "probe"
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -94,16 +96,28 @@ class Fetcher:
         (call,) = await self._sent([wanted])
         return call
 
-    async def _fetch_many(self, wanted: Sequence[Request]) -> list[Call]:
-        """Return the calls of several samples; those that the endpoint left out are sent for one by one."""
-        found = {one.key: await self._borrowed(one) for one in wanted}
+    async def _fetch_many(self, wanted: Sequence[Request]) -> list[Call | Exception]:
+        """Return the calls of several samples; those that the endpoint left out are sent for one by one.
+
+        One that fails does not take those with it that are there.
+        """
+        found: dict[str, Call | Exception | None] = {one.key: await self._borrowed(one) for one in wanted}
         missing = [one for one in wanted if found[one.key] is None]
         if len(missing) > 1:
-            found |= {call.id: call for call in await self._sent(missing)}
+            try:
+                found |= {call.id: call for call in await self._sent(missing)}
+            except Exception as error:  # noqa: BLE001 - each of those who wait raises it
+                found |= {one.key: error for one in missing}
             missing = [one for one in missing if found[one.key] is None]
-        rest = await asyncio.gather(*(self._sent([one]) for one in missing))
-        found |= {call.id: call for (call,) in rest}
-        return [call for one in wanted if (call := found[one.key]) is not None]
+        rest = await asyncio.gather(*(self._one(one) for one in missing))
+        found |= {one.key: result for one, result in zip(missing, rest, strict=True)}
+        return [result for one in wanted if (result := found[one.key]) is not None]
+
+    async def _one(self, wanted: Request) -> Call | Exception:
+        try:
+            return (await self._sent([wanted]))[0]
+        except Exception as error:  # noqa: BLE001 - whoever waits for this sample raises it
+            return error
 
     async def _borrowed(self, wanted: Request) -> Call | None:
         call = await self.ledger.borrow(wanted.key)
@@ -114,24 +128,20 @@ class Fetcher:
 
     async def _sent(self, wanted: Sequence[Request]) -> list[Call]:
         """Send one request for one or several samples of a chat; its replies are on disk when this returns."""
-        first = wanted[0]
         try:
             async with (
                 self._limit
             ):  # until the replies are on disk: a kill loses no more than the limit's worth of calls
                 if self._stopped is not None:
                     raise halted(self._stopped)
-                reserved = await self.budget.reserve(first.messages, first.sampling, len(wanted))
+                number = self._breaker.send()
                 try:
-                    self.totals.sent += 1
-                    started = time.perf_counter()
-                    replies = await self._asked(wanted)
-                    seconds = time.perf_counter() - started
-                    reserved.settle(replies)
-                finally:
-                    reserved.release()
+                    bought = await self._bought(wanted)
+                except TeacherError as error:
+                    await self._judge(number, error)
+                    raise
                 # All are on their way to the disk before anything is waited for, also where this is called off now.
-                kept = [self._kept(one, reply, seconds) for one, reply in zip(wanted, replies, strict=False)]
+                kept = [self._kept(call) for call in bought]
                 return [await call for call in kept]
         except BudgetError:
             raise
@@ -143,9 +153,24 @@ class Fetcher:
             self._stop(error)
             raise
 
-    def _kept(self, wanted: Request, reply: Reply, seconds: float) -> Awaitable[Call]:
-        self.totals.settle(reply, sent=True)
-        call = Call(
+    async def _bought(self, wanted: Sequence[Request]) -> list[Call]:
+        """Make one request within the budget; return a call for each reply that came."""
+        first = wanted[0]
+        reserved = await self.budget.reserve(first.messages, first.sampling, len(wanted))
+        try:
+            self.totals.sent += 1
+            started = time.perf_counter()
+            replies = await self._asked(wanted)
+            seconds = time.perf_counter() - started
+            reserved.settle(replies)
+        finally:
+            reserved.release()
+        for reply in replies:
+            self.totals.settle(reply, sent=True)
+        return [self._call_of(one, reply, seconds) for one, reply in zip(wanted, replies, strict=False)]
+
+    def _call_of(self, wanted: Request, reply: Reply, seconds: float) -> Call:
+        return Call(
             id=wanted.key,
             teacher=self.teacher.name,
             purpose=wanted.purpose,
@@ -156,7 +181,9 @@ class Fetcher:
             seconds=round(seconds, 6),
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
-        return self.ledger.put_now(call) if complete(reply) else self.ledger.put_broken(call)
+
+    def _kept(self, call: Call) -> Awaitable[Call]:
+        return self.ledger.put_now(call) if complete(call.reply, call.sampling) else self.ledger.put_broken(call)
 
     async def _asked(self, wanted: Sequence[Request]) -> list[Reply]:
         first = wanted[0]
@@ -167,14 +194,46 @@ class Fetcher:
                 replies = [await self.teacher.ask(first.messages, first.sampling)]
         except TeacherError as error:
             self.totals.error(error)
-            if error.fatal:
-                raise
-            gone = self._breaker.failed(error.retryable, lambda: self.ledger.has(self.teacher.name))
-            if gone:
-                raise TeacherError(f"{gone}; the last one: {error}", status=error.status, fatal=True) from error
             raise
-        self._breaker.worked()
+        self._breaker.answered = True
         return [_plain(reply) for reply in replies]
+
+    async def _judge(self, number: int, error: TeacherError) -> None:
+        """Tell whether a call's failure shows that the teacher is gone.
+
+        One that has answered before is asked once more what it answered last: where it still does, the failures are
+        the calls' own, and they are data. A resumed run may begin with a whole row of those.
+
+        Raises:
+            TeacherError: it is gone; fatal.
+        """
+        if error.fatal:
+            return
+        gone = self._breaker.failed(number, error.retryable, lambda: self.ledger.has(self.teacher.name))
+        if not gone:
+            return
+        known = self.ledger.last(self.teacher.name)
+        if known is not None:
+            flight = self._flying(_PROBE)
+            if flight is None:
+                flight = Flight(self._probe(known))
+                self._take_off(_PROBE, flight)
+            try:
+                await flight.wait()
+            except TeacherError as last:
+                if last.fatal:
+                    raise
+                gone += ", and it does not answer either what it answered before"
+            else:
+                return
+        raise TeacherError(f"{gone}; the last one: {error}", status=error.status, fatal=True) from error
+
+    async def _probe(self, known: Call) -> Call:
+        """Ask again what was answered; the reply is paid for and used for nothing else."""
+        request = Request(_PROBE, f"{known.purpose}/probe", known.messages, known.sampling, known.sample)
+        (call,) = await self._bought([request])
+        self._breaker.forget()
+        return await self.ledger.put_broken(call)
 
     def _flying(self, key: str) -> Flight | None:
         flight = self._flights.get(key)
@@ -204,9 +263,12 @@ class Fetcher:
             self._loop, self._limit, self._flights = loop, asyncio.Semaphore(self._in_flight), {}
 
 
-def complete(reply: Reply) -> bool:
-    """Whether the reply ended as replies do. One that broke off is asked for again when the run goes on."""
-    return reply.finish != "other"
+def complete(reply: Reply, sampling: Sampling) -> bool:
+    """Whether the reply ended as replies do, and can be the model's own.
+
+    One that broke off, or is longer than its tokens can be, is asked for again when the run goes on.
+    """
+    return reply.finish != "other" and not too_long(reply, sampling.max_tokens)
 
 
 def _plain(reply: Reply) -> Reply:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lessons.errors import TeacherError, TutelageError
@@ -45,9 +45,12 @@ class Flight:
             self.task.cancel()
 
 
-def shared(fetch: Coroutine[Any, Any, Sequence[Call]], count: int) -> list[Coroutine[Any, Any, Call]]:
-    """Return one coroutine for each result of a fetch that brings several; it is called off when all of them are."""
-    task: list[asyncio.Task[Sequence[Call]]] = []
+def shared(fetch: Coroutine[Any, Any, Sequence[Call | Exception]], count: int) -> list[Coroutine[Any, Any, Call]]:
+    """Return one coroutine for each result of a fetch that brings several; it is called off when all of them are.
+
+    A result that is an exception is raised by its coroutine alone.
+    """
+    task: list[asyncio.Task[Sequence[Call | Exception]]] = []
     left = count
 
     async def one(place: int) -> Call:
@@ -55,17 +58,20 @@ def shared(fetch: Coroutine[Any, Any, Sequence[Call]], count: int) -> list[Corou
         if not task:
             task.append(asyncio.create_task(_of(fetch)))
         try:
-            return (await asyncio.shield(task[0]))[place]
+            result = (await asyncio.shield(task[0]))[place]
         except asyncio.CancelledError:
             left -= 1
             if not left:
                 task[0].cancel()
             raise
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     return [one(place) for place in range(count)]
 
 
-async def _of(fetch: Coroutine[Any, Any, Sequence[Call]]) -> Sequence[Call]:
+async def _of(fetch: Coroutine[Any, Any, Sequence[Call | Exception]]) -> Sequence[Call | Exception]:
     return await fetch
 
 
@@ -76,33 +82,54 @@ def halted(error: Exception) -> TeacherError:
     return TeacherError(words, status=status, fatal=True)
 
 
+_REMEMBERED = 4096
+"""Failures, at most: far more than calls are ever out at once."""
+
+
 @dataclass(slots=True)
 class Breaker:
-    """Tells a teacher that is gone from single calls that fail."""
+    """Tells a teacher that is gone from single calls that fail.
+
+    In a row means: in the order in which they were sent. In the order in which they end, failures gather where nothing
+    is wrong: those that are refused at once come first, and those that are tried again and again come last.
+    """
 
     limit: int
-    failures: int = 0
-    """In a row."""
-    faults: int = 0
-    """In a row, of the kind that another try might have cured."""
+    sent: int = 0
     answered: bool = False
     """Whether any call was answered."""
+    _failed: dict[int, bool] = field(default_factory=dict[int, bool])
+    """Call that failed -> whether another try might have cured it."""
 
-    def worked(self) -> None:
-        """Count a call that was answered."""
-        self.failures = self.faults = 0
-        self.answered = True
+    def send(self) -> int:
+        """Count a call that is sent; return its number."""
+        self.sent += 1
+        return self.sent
 
-    def failed(self, retryable: bool, answered_before: Callable[[], bool]) -> str:
+    def failed(self, number: int, retryable: bool, answered_before: Callable[[], bool]) -> str:
         """Count a call that failed; return why to give up, or "".
 
         A teacher that never answered is given up after any failures; one that has, only after faults of its own: a
         resumed run may begin with the very calls that failed before for what they ask.
         """
-        self.failures += 1
-        self.faults = self.faults + 1 if retryable else 0
-        if self.failures >= self.limit and not (self.answered or answered_before()):
+        self._failed[number] = retryable
+        if len(self._failed) > _REMEMBERED:
+            del self._failed[next(iter(self._failed))]
+        if self._row(number, (True, False)) >= self.limit and not (self.answered or answered_before()):
             return f"the first {self.limit} calls of the teacher all failed"
-        if self.faults >= self.limit:
+        if self._row(number, (True,)) >= self.limit:
             return f"the last {self.limit} calls of the teacher all failed, each after all of its tries"
         return ""
+
+    def forget(self) -> None:
+        """Forget the failures: they were the calls' own."""
+        self._failed.clear()
+
+    def _row(self, number: int, kinds: tuple[bool, ...]) -> int:
+        """Return how many failures of these kinds stand side by side around this one, itself included."""
+        length = 0
+        for step in (-1, 1):
+            place = number
+            while length <= self.limit and self._failed.get(place) in kinds:
+                length, place = length + 1, place + step
+        return max(0, length - 1)  # itself was counted from both sides

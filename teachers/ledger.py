@@ -26,6 +26,7 @@ VALUES {} ON CONFLICT (id) DO NOTHING
 ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _BROKEN = "INSERT INTO broken VALUES (?, ?, ?, ?, ?, ?, ?)"
 _GET = "SELECT record FROM calls WHERE id = ?"
+_LAST = "SELECT record FROM calls WHERE teacher = ? ORDER BY rowid DESC LIMIT 1"
 
 
 class Call(Record, frozen=True, kw_only=True):
@@ -117,6 +118,12 @@ class Ledger:
         """Whether this teacher has ever answered. Reads the whole table where it has not."""
         with said(self.path):
             return self._reader.execute("SELECT 1 FROM calls WHERE teacher = ?", (teacher,)).fetchone() is not None
+
+    def last(self, teacher: str) -> Call | None:
+        """Return what this teacher answered last, or None where it never has. Reads the whole table where it has not."""
+        with said(self.path):
+            row = self._reader.execute(_LAST, (teacher,)).fetchone()
+            return _call(row[0]) if row else None
 
     async def borrow(self, key: str) -> Call | None:
         """Return the call under this key from the shared cache, now in this ledger too as not paid for; else None."""

@@ -52,6 +52,10 @@ class Fault:
     """Seconds before anything is answered; infinity never answers."""
     cut: bool = False
     """Break the connection off without an answer."""
+    cut_body: bool = False
+    """Break the connection off in the middle of the answer's body."""
+    drip: float = 0.0
+    """Seconds between the bytes of the answer's body."""
     raw: bytes | None = None
     """Send these bytes as the whole body, whatever they are."""
     text: str | None = None
@@ -159,11 +163,14 @@ class LoopbackServer:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
-        if fault.raw is not None:
-            return web.Response(body=fault.raw, status=fault.status, headers=fault.headers)
-        status, answer = await self._answered(seen, fault)
-        text = json.dumps(answer).encode()
-        return web.Response(body=text, status=status, headers=fault.headers, content_type="application/json")
+        status, text, headers = fault.status, fault.raw, fault.headers
+        if text is None:
+            status, answer = await self._answered(seen, fault)
+            text = json.dumps(answer).encode()
+            headers = {**headers, "Content-Type": "application/json"}
+        if fault.cut_body or fault.drip:
+            return await _send_badly(request, web.StreamResponse(status=status, headers=headers), text, fault)
+        return web.Response(body=text, status=status, headers=headers)
 
     def _seen(self, path: str, authorization: str, body: bytes) -> Seen:
         fields: dict[str, Any] = {}
@@ -219,6 +226,22 @@ async def _wait(seconds: float) -> None:
     if seconds == float("inf"):
         await asyncio.Event().wait()
     await asyncio.sleep(seconds)
+
+
+async def _send_badly(
+    request: "web.BaseRequest", response: "web.StreamResponse", body: bytes, fault: Fault
+) -> "web.StreamResponse":
+    """Send half of the body and break off, or all of it byte by byte."""
+    response.content_length = len(body)
+    await response.prepare(request)
+    if fault.cut_body:
+        await response.write(body[: len(body) // 2])
+        if request.transport is not None:
+            request.transport.close()  # what was written still leaves
+    for place in range(0 if fault.cut_body else len(body)):
+        await response.write(body[place : place + 1])
+        await asyncio.sleep(fault.drip)
+    return response
 
 
 def _messages(body: Mapping[str, Any]) -> list[Message]:

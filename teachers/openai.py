@@ -19,7 +19,7 @@ from teachers.connection import Connection
 from teachers.limits import Limiter
 from teachers.prices import Prices
 from teachers.retry import RetryPolicy
-from teachers.secrets import Secrets, check_headers, check_variable
+from teachers.secrets import Secrets, check_headers, check_no_key, check_variable
 from teachers.wire import read_completion, read_completions
 
 __all__ = ["OpenAITeacher"]
@@ -72,6 +72,11 @@ class OpenAITeacher:
             raise InputError("teacher.base_url must begin with http:// or https:// and name a host")
         if address.username or address.password or address.query:
             raise InputError("teacher.base_url must not hold a user, a password or a query: use key or headers")
+        variables = [self.key, *(value[1:] for value in self.headers.values() if value.startswith("$"))]
+        for knob in ("model", "base_url", "label", "extra_body"):
+            check_no_key(knob, getattr(self, knob), variables)
+        plain = {name: "" if value.startswith("$") else value for name, value in self.headers.items()}
+        check_no_key("headers", plain, variables)
         if self.attempts < 1 or self.timeout <= 0:
             raise InputError("teacher.attempts must be at least 1, and teacher.timeout more than 0 seconds")
         if taken := sorted(_OWN & self.extra_body.keys()):
@@ -158,7 +163,8 @@ class OpenAITeacher:
             TeacherError: no answer, or a wrong key.
         """
         try:
-            return read_models(await self.policy.run(lambda: self._connection.bytes("GET", "/models")))
+            names = read_models(await self.policy.run(lambda: self._connection.bytes("GET", "/models")))
+            return None if names is None else [self._connection.secrets.hide(name) for name in names]
         except TeacherError as error:
             if error.status in (404, 405, 501):
                 return None

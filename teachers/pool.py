@@ -18,6 +18,7 @@ from teachers.openai import OpenAITeacher
 from teachers.pool_members import Member, SpentError, Tries, choose, dearest, in_common
 from teachers.prices import Prices
 from teachers.retry import RetryPolicy
+from teachers.secrets import check_no_key
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class PoolTeacher:
             raise InputError("teacher.members must hold at least one teacher")
         if self.attempts < 1 or not 0 <= self.cool_down < float("inf"):
             raise InputError("teacher.attempts must be at least 1, and teacher.cool_down at least 0 seconds")
+        check_no_key("label", self.label)
         if any(isinstance(member, GatheringTeacher) for member in self.members):
             raise InputError("teacher.members must not hold a teacher that gathers its calls, such as kind: batch")
         if self.route == "least_busy" and not self.label and in_common(self.members) is None:

@@ -38,7 +38,7 @@ def classify(reply: Reply, max_tokens: int | None = None) -> Reason:
 
     A text that is longer than so many tokens can be did not come from the model that was asked.
     """
-    if max_tokens is not None and len(reply.text) > _LONGEST_TOKEN * max(16, max_tokens):
+    if max_tokens is not None and too_long(reply, max_tokens):
         return "failed"
     if reply.finish == "refused":
         return "refused"
@@ -47,6 +47,11 @@ def classify(reply: Reply, max_tokens: int | None = None) -> Reason:
     if reply.finish != "stop":
         return "failed"
     return "" if reply.text.strip() else "empty"
+
+
+def too_long(reply: Reply, max_tokens: int) -> bool:
+    """Whether the text is longer than so many tokens can be."""
+    return len(reply.text) > _LONGEST_TOKEN * max(16, max_tokens)
 
 
 @dataclass(slots=True, kw_only=True)

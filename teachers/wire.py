@@ -68,7 +68,7 @@ def read_completion(body: bytes, hide: Hide = str) -> Reply:
     """
     completion, choices = _whole(body, hide)
     choice = choices[0] if len(choices) == 1 else _in_order(choices)[0]
-    return _reply(choice, _used(completion.usage), completion)
+    return _reply(choice, _used(completion.usage), completion, hide)
 
 
 def read_completions(body: bytes, hide: Hide = str) -> list[Reply]:
@@ -83,8 +83,8 @@ def read_completions(body: bytes, hide: Hide = str) -> list[Reply]:
     completion, choices = _whole(body, hide)
     used = _used(completion.usage)
     if len(choices) == 1:
-        return [_reply(choices[0], used, completion)]
-    replies = [_reply(choice, used, completion) for choice in _in_order(choices)]
+        return [_reply(choices[0], used, completion, hide)]
+    replies = [_reply(choice, used, completion, hide) for choice in _in_order(choices)]
     shares = _shares(used, [len(reply.text) + len(reply.reasoning) for reply in replies])
     return [msgspec.structs.replace(reply, usage=share) for reply, share in zip(replies, shares, strict=True)]
 
@@ -140,22 +140,23 @@ def _in_order(choices: list[_Choice]) -> list[_Choice]:
     return [choices[place] for place in sorted(range(len(choices)), key=places.__getitem__)]
 
 
-def _reply(choice: _Choice, used: Usage, completion: _Completion) -> Reply:
+def _reply(choice: _Choice, used: Usage, completion: _Completion, hide: Hide) -> Reply:
+    """Make the reply, with all that is kept of the endpoint's words hidden: it is decoded here, so no escape hides."""
     message = choice.message or _NO_MESSAGE
     content = message.content or ""
     if isinstance(content, list):
         content = "".join(_text_of_part(part) for part in content)
-    thoughts, text = split_thoughts(plain_text(content))
+    thoughts, text = split_thoughts(hide(plain_text(content)))
     told = _text(message.reasoning_content) or _text(message.reasoning)
     refusal = _text(message.refusal)
     reason = _text(choice.finish_reason)
     return Reply(
         text=text,
         finish="refused" if refusal else _finish(reason),
-        reasoning=f"{told}\n{thoughts}" if told and thoughts else told or thoughts,
+        reasoning=hide(f"{told}\n{thoughts}" if told and thoughts else told or thoughts),
         usage=used,
-        model=_text(completion.model),
-        detail=refusal or reason or "no finish_reason",
+        model=hide(_text(completion.model)),
+        detail=hide(refusal or reason or "no finish_reason"),
     )
 
 

@@ -101,7 +101,8 @@ def _call(call: Call) -> "list[RenderableType]":
     used = call.reply.usage
     head = (
         f"  {one_line(call.purpose, 40)}   {call.id}   {one_line(call.teacher, 60)}   {count(used.prompt)} prompt + "
-        f"{count(used.completion)} completion tokens   {_price(call.reply.usd)}   {duration(call.seconds)}   ended by {call.reply.finish}"
+        f"{count(used.completion)} completion tokens   {_price(call.reply.usd)}   {duration(call.seconds)}   "
+        f"ended by {call.reply.finish}"
     )
     return [styled(head), _said(prompt_text(call.messages)), _said(f"reply: {call.reply.text}")]
 
