@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,6 +11,9 @@ from lessons.jsonl import read_jsonl
 from lessons.records import Attempt, Lesson
 from loops.recipe import load
 from loops.run import Run
+from teachers.calls import Caller
+from teachers.ledger import Ledger
+from teachers.scripted import ScriptedTeacher
 
 PAGE = Path(__file__).parents[2] / "docs" / "write-a-method.md"
 
@@ -22,7 +26,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, code in blocks:
         (folder / name).write_text(code)
         assert len(code.splitlines()) < 40, f"{name} is longer than the page promises"
-    assert {name for name, _ in blocks} == {"my_method.py", "my_recipe.yaml", "my_teacher.py", "my_grader.py"}
+    assert {name for name, _ in blocks} == {
+        "my_method.py", "my_recipe.yaml", "my_teacher.py", "my_grader.py", "my_prompt.py"
+    }  # fmt: skip
     return folder
 
 
@@ -57,3 +63,15 @@ def test_the_teacher_and_the_grader(files: Path, tmp_path: Path) -> None:
     assert lesson.completion == "Look again.\nAnswer: 4"
     exam = list(read_jsonl(tmp_path / "run/rounds/01/exam.jsonl", Attempt))
     assert all(a.graded for a in exam)
+
+
+async def test_the_prompt(files: Path, tmp_path: Path) -> None:
+    found: dict[str, Any] = {}
+    exec((files / "my_prompt.py").read_text(), found)
+    prompt, review = found["REVIEW"], found["Review"]
+    assert prompt.parse(prompt.example({}, 0)) == review(first_wrong_step=2, advice="Multiply before you add.")
+    broken, whole = "step 2", 'Here: ```json\n{"first_wrong_step": 3, "advice": "Look.",}\n```'
+    with Ledger.open(tmp_path / "calls.sqlite") as ledger:
+        caller = Caller(ScriptedTeacher(replies=[broken, whole]), ledger)
+        (answer,) = await caller.ask(prompt, {"question": "2 + 2?", "attempt": "5"})
+    assert answer.value == review(first_wrong_step=3, advice="Look.")
