@@ -38,7 +38,9 @@ BODY = json.dumps(
 ).encode()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-WAYS = ("raw_aiohttp", "openai_client_aiohttp", "teacher_alone", "whole_path", "from_ledger")
+WAYS = (
+    "raw_aiohttp", "openai_client_aiohttp", "teacher_alone", "whole_path", "from_ledger", "path_without_openai_client"
+)  # fmt: skip
 BASE = "openai_client_aiohttp"
 """What the others' rates are divided by."""
 
@@ -169,9 +171,10 @@ async def serve(delay: float) -> None:
 
 async def measure(way: str, base_url: str, requests: int, in_flight: int, folder: Path) -> dict[str, Any]:
     """Return the figures of one way, in this process."""
-    make = _path if way in ("whole_path", "from_ledger", "memory") else {
-        "raw_aiohttp": _raw, "openai_client_aiohttp": _client, "teacher_alone": _teacher
-    }[way]  # fmt: skip
+    make = {
+        "raw_aiohttp": _raw, "openai_client_aiohttp": _client, "teacher_alone": _teacher,
+        "path_without_openai_client": _path_on_raw_wire,
+    }.get(way, _path)  # fmt: skip
     async with make(base_url, in_flight, folder) as ask:
         if way == "memory":
             small = await timed(ask, range(2000))
@@ -237,6 +240,31 @@ async def _teacher(base_url: str, in_flight: int, folder: Path) -> AsyncGenerato
 
     yield ask
     await teacher.aclose()
+
+
+@asynccontextmanager
+async def _path_on_raw_wire(base_url: str, in_flight: int, folder: Path) -> AsyncGenerator[Ask]:
+    """Everything that a run has, over aiohttp itself: how far the path could go without the openai package."""
+    import aiohttp
+
+    from teachers.connection import Connection
+
+    headers = {"Authorization": f"Bearer {os.environ[KEY]}", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=in_flight)) as session:
+
+        async def straight(self: Connection, verb: str, path: str, body: bytes = b"") -> bytes:
+            await self.limiter.enter()
+            try:
+                async with asyncio.timeout(600), session.request(verb, f"{base_url}{path}", data=body) as response:
+                    told = await response.read()
+                    self.limiter.answered(response.headers)
+                    return told
+            finally:
+                self.limiter.leave()
+
+        Connection.bytes = straight
+        async with _path(base_url, in_flight, folder) as ask:
+            yield ask
 
 
 @asynccontextmanager

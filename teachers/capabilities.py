@@ -161,7 +161,7 @@ def read_models(body: bytes) -> list[str] | None:
     """Return the names in an answer of /models; None where it is no such list."""
     try:
         told = msgspec.json.decode(body, type=_Models)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return [model.id for model in told.data]
 
@@ -184,10 +184,10 @@ async def _asked(endpoint: Endpoint, body: Mapping[str, Any]) -> Any:
     try:
         return msgspec.json.decode(await endpoint.post({k: v for k, v in body.items() if v is not None}))
     except TeacherError as error:
-        if error.status in (400, 404, 422, 501) and not error.retryable:
+        if error.status in (400, 422, 501) and not error.retryable:  # not 404: that is the model, or the address
             return None
         raise
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -201,5 +201,5 @@ def _is_held(choice: dict[str, Any]) -> bool:
     content = message.get("content") if isinstance(message, dict) else None
     try:
         return isinstance(content, str) and msgspec.json.decode(content) == {"stone": _WORD}
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):  # UnicodeError: half a surrogate pair
         return False

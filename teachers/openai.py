@@ -209,7 +209,12 @@ class OpenAITeacher:
     async def _can(self, feature: Feature) -> bool:
         if self.features != "auto":
             return feature in self.features
-        return feature in (await self._abilities.get(self)).features
+        try:
+            return feature in (await self._abilities.get(self)).features
+        except TeacherError as error:
+            if error.fatal:
+                raise
+            return False  # not found out now, so not made use of now; the next call asks again
 
     @cached_property
     def _abilities(self) -> Abilities:
