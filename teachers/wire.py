@@ -1,6 +1,7 @@
 """OpenAI's chat wire format, read: a completion to its Replies. No connection is made here. Errors: `wire_errors`."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -30,6 +31,8 @@ _FINISHES: Mapping[str, Finish] = {
 """Anything else is "other": vLLM ends a reply that it cut off while stopping with "abort", and status 200."""
 _TAGS = (("<think>", "</think>"), ("<thought>", "</thought>"))
 """Where thoughts stand in the text itself: open models' templates, and Google's include_thoughts."""
+_OPENINGS = tuple(opening for opening, _ in _TAGS)
+_SIGN = re.compile(r"\S")
 _MOST_TOKENS = 2**53
 """A larger count is no count."""
 
@@ -90,20 +93,32 @@ def read_completions(body: bytes, hide: Hide = str) -> list[Reply]:
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
-    """Return (thoughts, answer) of a text whose thoughts stand in `<think>` tags before the answer.
+    """Return (thoughts, answer) of a text whose thoughts stand in `<think>` tags before the answer, once or repeatedly.
 
-    Without a closing tag all of it is thoughts: it was cut while thinking. Without an opening tag the template had
-    put it at the end of the prompt. `<thought>` must be opened to count.
+    Without a closing tag all that is left is thoughts: it was cut while thinking. Without an opening tag the template
+    had put it at the end of the prompt. `<thought>` must be opened to count.
     """
     if "<" not in text:  # nearly always
         return "", text
-    start = text.lstrip()
-    for opening, closing in _TAGS:
-        if start.startswith(opening):
-            head, closed, tail = start.removeprefix(opening).partition(closing)
-            return head.strip(), tail.lstrip() if closed else ""
-    head, closed, tail = text.partition("</think>")
-    return (head.strip(), tail.lstrip()) if closed else ("", text)
+    thoughts: list[str] = []
+    at = _first_sign(text, 0)
+    if not text.startswith(_OPENINGS, at) and (closed := text.find("</think>")) >= 0:
+        thoughts.append(text[:closed].strip())
+        at = _first_sign(text, closed + len("</think>"))
+    while text.startswith(_OPENINGS, at):
+        opening, closing = next(tags for tags in _TAGS if text.startswith(tags[0], at))
+        end = text.find(closing, at)
+        thoughts.append(text[at + len(opening) : end if end >= 0 else None].strip())
+        at = _first_sign(text, end + len(closing)) if end >= 0 else len(text)
+    if not thoughts:
+        return "", text
+    return "\n".join(thought for thought in thoughts if thought), text[at:]
+
+
+def _first_sign(text: str, start: int) -> int:
+    """Return the place of the first sign from `start` on that is no blank."""
+    found = _SIGN.search(text, start)
+    return found.start() if found else len(text)
 
 
 def _whole(body: bytes, hide: Hide) -> tuple[_Completion, list[_Choice]]:

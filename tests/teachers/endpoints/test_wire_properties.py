@@ -210,10 +210,17 @@ def test_error_answers_nested_too_deep(depth: int) -> None:
        .map("".join))  # fmt: skip
 def test_thoughts_and_answer_are_parts_of_the_text(text: str) -> None:
     thoughts, answer = split_thoughts(text)
-    assert thoughts in text
-    assert answer in text
-    assert len(thoughts) + len(answer) <= len(text)
-    assert not answer.lstrip().startswith("<think>") or "</think>" in text
+    assert text.endswith(answer)
+    assert all(thought in text for thought in thoughts.split("\n"))
+    assert not answer.lstrip().startswith(("<think>", "<thought>"))
+    assert not (thoughts and answer[:1].isspace())
+
+
+def test_thoughts_may_come_in_several_pieces() -> None:
+    assert split_thoughts("<think>one</think>\n<think> two </think>\n4") == ("one\ntwo", "4")
+    assert split_thoughts("one</think><think>two</think>4") == ("one\ntwo", "4")
+    assert split_thoughts("<think></think><think>cut") == ("cut", "")
+    assert split_thoughts("4, as <think> says") == ("", "4, as <think> says")
 
 
 def test_thoughts_of_google_stand_in_tags_of_their_own() -> None:
