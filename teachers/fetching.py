@@ -61,7 +61,7 @@ class Fetcher:
     async def begin_together(self, wanted: Sequence[Request]) -> None:
         """Send the samples of one chat that nobody has yet in as few requests as the endpoint can; wait for none."""
         self._bind()
-        if self._many is None or len(wanted) < 2 or not await self._many.offers_many():
+        if self._many is None or len(wanted) < 2 or not await self._offered(self._many):
             return
         missing = [one for one in wanted if self._flying(one.key) is None and self.ledger.get(one.key) is None]
         for start in range(0, len(missing), MOST_CHOICES):
@@ -69,6 +69,15 @@ class Fetcher:
             if len(together) > 1:
                 for one, calls in zip(together, shared(self._fetch_many(together), len(together)), strict=True):
                     self._take_off(one.key, Flight(calls))
+
+    async def _offered(self, many: ManyTeacher) -> bool:
+        try:
+            return await many.offers_many()
+        except TeacherError as error:
+            if error.fatal:
+                self._stop(error)
+                raise
+            return False  # not found out now: the samples are asked for one by one, each with its own tries
 
     async def call(self, wanted: Request) -> Call:
         """Return the call of this request from the ledger, from whoever is already making it, or from the teacher.
@@ -220,6 +229,8 @@ class Fetcher:
                 self._take_off(_PROBE, flight)
             try:
                 await flight.wait()
+            except BudgetError:
+                return  # it cannot be paid for, and nothing else can be sent either
             except TeacherError as last:
                 if last.fatal:
                     raise

@@ -66,6 +66,8 @@ class _Put(NamedTuple):
     whole: bool
     future: "asyncio.Future[Call]"
     loop: asyncio.AbstractEventLoop
+    then: "tuple[Ledger, _Put] | None" = None
+    """What is put where, once this is written."""
 
 
 class Ledger:
@@ -120,7 +122,7 @@ class Ledger:
             return self._reader.execute("SELECT 1 FROM calls WHERE teacher = ?", (teacher,)).fetchone() is not None
 
     def last(self, teacher: str) -> Call | None:
-        """Return what this teacher answered last, or None where it never has. Reads the whole table where it has not."""
+        """Return this teacher's last call, or None where it has none, for which the whole table is read."""
         with said(self.path):
             row = self._reader.execute(_LAST, (teacher,)).fetchone()
             return _call(row[0]) if row else None
@@ -145,16 +147,26 @@ class Ledger:
             InputError: the ledger is closed; when awaited, the file cannot be written.
         """
         record = msgspec.json.encode(call)
-        own = self._enqueue(call, record)
-        return own if self._cache is None else _both(own, self._cache._enqueue(call, record))
+        if self._cache is None:
+            return self._enqueue(call, record)
+        # Not at once: after a kill, what only the cache had would look as if another run had paid for it.
+        shared = _put(call, record)
+        return _both(self._enqueue(call, record, then=(self._cache, shared)), shared.future)
 
     def put_broken(self, call: Call) -> Awaitable[Call]:
         """Write a call whose reply was paid for and cannot be used: it is counted, and its request is sent again."""
         return self._enqueue(call, msgspec.json.encode(call), whole=False)
 
-    def _enqueue(self, call: Call, record: bytes, *, paid: bool = True, whole: bool = True) -> "asyncio.Future[Call]":
-        loop = asyncio.get_running_loop()
-        item = _Put(call, record, paid, whole, loop.create_future(), loop)
+    def _enqueue(
+        self,
+        call: Call,
+        record: bytes,
+        *,
+        paid: bool = True,
+        whole: bool = True,
+        then: "tuple[Ledger, _Put] | None" = None,
+    ) -> "asyncio.Future[Call]":
+        item = _put(call, record, paid=paid, whole=whole, then=then)
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.path}: the ledger is closed")
@@ -198,8 +210,19 @@ class Ledger:
                 _settle([(item, error) for item in puts])
             else:
                 _settle(list(zip(puts, settled, strict=True)))
+            for item in puts:
+                if item.then is not None:
+                    ledger, follower = item.then
+                    ledger._queue.put(follower)
         if connection is not None:
             connection.close()
+
+
+def _put(
+    call: Call, record: bytes, *, paid: bool = True, whole: bool = True, then: "tuple[Ledger, _Put] | None" = None
+) -> _Put:
+    loop = asyncio.get_running_loop()
+    return _Put(call, record, paid, whole, loop.create_future(), loop, then)
 
 
 def _write(connection: sqlite3.Connection, puts: Sequence[_Put]) -> list[Call]:  # [put]
@@ -233,7 +256,7 @@ def values_of(call: Call, record: bytes, paid: bool) -> tuple[object, ...]:
 
 
 def _write_broken(connection: sqlite3.Connection, puts: Sequence[_Put]) -> None:
-    for call, record, _, _, _, _ in puts:
+    for call, record, *_ in puts:
         used = call.reply.usage
         tokens = (used.prompt, used.cached_prompt, used.completion, used.reasoning)
         connection.execute(_BROKEN, (call.purpose, *tokens, call.reply.usd, record))

@@ -108,7 +108,7 @@ class OpenAITeacher:
             TeacherError: no reply after all tries; fatal for a wrong key, an unknown model, an empty account. No
                 message holds the key.
         """
-        held = sampling.json_schema is not None and await self._can("json_schema")
+        held = await self._held(sampling)
         body = msgspec.json.encode(self.body(messages, sampling, held=held))
         return self._priced(await self.policy.run(lambda: self._completion(body)))
 
@@ -127,7 +127,7 @@ class OpenAITeacher:
             TeacherError: as `ask`.
         """
         first = samplings[0]
-        held = first.json_schema is not None and await self._can("json_schema")
+        held = await self._held(first)
         body = msgspec.json.encode({**self.body(messages, first, held=held), "n": len(samplings)})
         replies = await self.policy.run(lambda: self._completions(body))
         return [self._priced(reply) for reply in replies[: len(samplings)]]
@@ -209,8 +209,14 @@ class OpenAITeacher:
     async def _can(self, feature: Feature) -> bool:
         if self.features != "auto":
             return feature in self.features
+        return feature in (await self._abilities.get(self)).features
+
+    async def _held(self, sampling: Sampling) -> bool:
+        """Whether the endpoint is asked to hold the reply to the sampling's schema."""
+        if sampling.json_schema is None:
+            return False
         try:
-            return feature in (await self._abilities.get(self)).features
+            return await self._can("json_schema")
         except TeacherError as error:
             if error.fatal:
                 raise
