@@ -11,6 +11,9 @@ from lessons.numbers import mentions, tidy
 ITEMS_LIMIT = 50
 """Items of a list that are compared one by one; a longer one is left to math-verify as a whole."""
 
+_DEEPEST = 8
+"""Lists within lists that are looked into: deeper ones are nobody's answer, and each level reads the text again."""
+
 Kind = Literal["number", "time", "word", "list", "expression"]
 Time = tuple[int, int, int, str]
 """Hour, minute, second, and "a", "p" or "" for a.m., p.m. or neither."""
@@ -42,6 +45,10 @@ class Parsed:
 
 def parsed(answer: str) -> Parsed:
     """Return what an answer is; never fails: what is nothing else is an expression."""
+    return _parsed(answer, _DEEPEST)
+
+
+def _parsed(answer: str, deepest: int) -> Parsed:
     text = wrapped_out(fold(answer))
     if (number := _number(text)) is not None:
         return Parsed(kind="number", text=text, number=number)
@@ -51,8 +58,9 @@ def parsed(answer: str) -> Parsed:
         return Parsed(kind="word", text=_LEAD.sub("", spelled_plainly(text), count=1))
     brackets, inside = _brackets(text)
     items = _split(inside)
-    if 1 < len(items) <= ITEMS_LIMIT or (brackets == "{}" and items):
-        return Parsed(kind="list", text=text, items=tuple(map(parsed, _unassigned(items))), brackets=brackets)
+    if deepest and (1 < len(items) <= ITEMS_LIMIT or (brackets == "{}" and items)):
+        inner = tuple(_parsed(item, deepest - 1) for item in _unassigned(items))
+        return Parsed(kind="list", text=text, items=inner, brackets=brackets)
     return Parsed(kind="expression", text=text)
 
 

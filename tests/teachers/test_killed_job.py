@@ -192,7 +192,10 @@ async def test_a_reply_that_is_not_on_disk_yet_is_still_in_flight(client, tmp_pa
             caller = Caller(teacher, ledger, in_flight=5)
             asked = (caller.ask(number_prompt, {"question": f"Say {number}."}) for number in range(30))
             asking = asyncio.gather(*asked)
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(60):
+                while len(server.requests) < 5:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
             assert len(server.requests) == 5
             other.execute("ROLLBACK")
             assert [answer.value for (answer,) in await asking] == list(range(30))
