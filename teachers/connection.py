@@ -97,7 +97,8 @@ class Connection:
             timeout=self._timeout,
             default_headers=dict(self.secrets.headers),
             # A proxy of the environment knows nothing of this machine's own servers.
-            http_client=DefaultAioHttpClient(timeout=self._timeout, trust_env=not here),
+            # A redirect is not followed: it would take headers with keys to whatever host it names.
+            http_client=DefaultAioHttpClient(timeout=self._timeout, trust_env=not here, follow_redirects=False),
         )
         try:
             yield client

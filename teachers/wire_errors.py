@@ -120,6 +120,8 @@ def _fatal(status: int | None, told: _Told) -> str:
     """Return why no call of this run can succeed; "" where one may."""
     if status in (401, 403) or (status == 400 and told.means(_NO_KEY, _NO_KEY_WORDS)):
         return "check the key and its rights"
+    if status is not None and 300 <= status < 400:
+        return "the address leads elsewhere, and keys are not taken there: give the final address as base_url"
     if status == 404 or (status in (None, 400) and told.means(_NO_MODEL, _NO_MODEL_WORDS)):
         return "check the model's name and base_url"
     if status == 402 or not _UNPAID.isdisjoint(told.codes) or (status == 400 and _UNPAID_WORDS.search(told.words)):

@@ -358,3 +358,15 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_servers_of_this_machi
         teacher = client(server, attempts=1)
         assert (await teacher.ask(CHAT, Sampling())).text == "4"
         await teacher.aclose()
+
+
+async def test_a_redirect_is_not_followed_with_the_keys(client, monkeypatch):
+    monkeypatch.setenv("GATEWAY_TOKEN", "gate-Xyz789Secret")
+    async with LoopbackServer(FOUR) as elsewhere:
+        away = Fault(raw=b"", status=307, headers={"Location": f"{elsewhere.base_url}/chat/completions"})
+        async with LoopbackServer(FOUR, fault=lambda seen: away) as server:
+            teacher = client(server, headers={"X-Gateway-Token": "$GATEWAY_TOKEN"}, attempts=1)
+            with pytest.raises(TeacherError, match="307.*give the final address as base_url"):
+                await teacher.ask(CHAT, Sampling())
+            assert not elsewhere.requests
+            await teacher.aclose()
