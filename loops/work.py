@@ -181,7 +181,7 @@ async def asked(work: Work, title: str, counts: Counter[str], do: Callable[[Call
     except BudgetError:
         raise spent_up(work) from None
     live = Live(budget=budget, limiters=lambda: getattr(teacher, "limiters", ()))
-    with Ledger.open(path, cache=cache) as ledger, work.listener.live(title) as told:
+    with opened(work, path, cache) as ledger, work.listener.live(title) as told:
 
         def changed(totals: CallTotals) -> None:
             nonlocal noted
@@ -212,6 +212,17 @@ async def asked(work: Work, title: str, counts: Counter[str], do: Callable[[Call
         if caller.totals.lost["budget"] and not finishes:
             raise spent_up(work)
         return found
+
+
+def opened(work: Work, path: Path, cache: Path | None) -> Ledger:
+    """Open the run's ledger, with the cache that runs share where that can be opened too."""
+    try:
+        return Ledger.open(path, cache=cache)
+    except InputError as error:
+        if cache is None or str(cache) not in str(error):
+            raise
+        work.listener.line(f"{error}; the run goes on without the replies of other runs")
+        return Ledger.open(path)
 
 
 def spent_up(work: Work) -> BudgetError:

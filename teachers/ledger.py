@@ -1,51 +1,29 @@
 """The ledger: every teacher reply that was paid for, on disk before anybody uses it, never bought twice."""
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import msgspec
 
 from lessons.errors import InputError
 from lessons.ids import content_id
-from lessons.records import Message, Record
-from teachers.base import Reply, Sampling
+from lessons.records import Message
+from teachers.base import Sampling
 from teachers.ledger_file import begin, connect, connect_to_read, prepare, said
+from teachers.ledger_writing import GET, Call, Put, call_of, put_of, settle, write
+
+_log = logging.getLogger(__name__)
 
 BATCH = 90
 """Puts at most in one transaction: eleven values each, and older SQLites take 999 in a statement."""
-PUT = """
-INSERT INTO calls (id, teacher, purpose, seconds, prompt, cached_prompt, completion, reasoning, record, usd, paid)
-VALUES {} ON CONFLICT (id) DO NOTHING
-"""
-ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_BROKEN = "INSERT INTO broken VALUES (?, ?, ?, ?, ?, ?, ?)"
-_GET = "SELECT record FROM calls WHERE id = ?"
 _LAST = "SELECT record FROM calls WHERE teacher = ? ORDER BY rowid DESC LIMIT 1"
-
-
-class Call(Record, frozen=True, kw_only=True):
-    """One request to a teacher and the reply that it got."""
-
-    id: str
-    """`call_key` of the request."""
-    teacher: str
-    purpose: str
-    """Name of the prompt; a repair turn has "/repair" after it."""
-    messages: tuple[Message, ...]
-    sampling: Sampling
-    sample: int
-    """Index among the replies that were asked for with these messages."""
-    reply: Reply
-    seconds: float
-    """From sending to the whole reply, the client's own retries included."""
-    created: str
-    """ISO 8601, UTC: when the reply was there."""
 
 
 def call_key(teacher: str, messages: Sequence[Message], sampling: Sampling, sample: int) -> str:
@@ -59,17 +37,6 @@ def call_key(teacher: str, messages: Sequence[Message], sampling: Sampling, samp
     return content_id("call", teacher=teacher, messages=chat, sampling=settings, sample=sample)
 
 
-class _Put(NamedTuple):
-    call: Call
-    record: bytes
-    paid: bool
-    whole: bool
-    future: "asyncio.Future[Call]"
-    loop: asyncio.AbstractEventLoop
-    then: "tuple[Ledger, _Put] | None" = None
-    """What is put where, once this is written."""
-
-
 class Ledger:
     """A SQLite file of calls. Open it with `Ledger.open`; close it, or use it in a `with` block.
 
@@ -81,7 +48,9 @@ class Ledger:
         self.path = path
         self._reader = reader
         self._cache = cache
-        self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
+        self._given_up: Ledger | None = None
+        """The cache, after it failed: it is still to be closed."""
+        self._queue: queue.SimpleQueue[Put | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._write_all, name=f"ledger {path.name}", daemon=True)
@@ -113,8 +82,8 @@ class Ledger:
     def get(self, key: str) -> Call | None:
         """Return the call under this key, or None. Microseconds; may be called from the event loop."""
         with said(self.path):
-            row = self._reader.execute(_GET, (key,)).fetchone()
-            return _call(row[0]) if row else None
+            row = self._reader.execute(GET, (key,)).fetchone()
+            return call_of(row[0]) if row else None
 
     def has(self, teacher: str) -> bool:
         """Whether this teacher has ever answered. Reads the whole table where it has not."""
@@ -125,13 +94,17 @@ class Ledger:
         """Return this teacher's last call, or None where it has none, for which the whole table is read."""
         with said(self.path):
             row = self._reader.execute(_LAST, (teacher,)).fetchone()
-            return _call(row[0]) if row else None
+            return call_of(row[0]) if row else None
 
     async def borrow(self, key: str) -> Call | None:
         """Return the call under this key from the shared cache, now in this ledger too as not paid for; else None."""
         if self._cache is None:
             return None
-        call = self._cache.get(key)
+        try:
+            call = self._cache.get(key)
+        except InputError as error:
+            self._without_cache(error)
+            return None
         return None if call is None else await self._enqueue(call, msgspec.json.encode(call), paid=False)
 
     async def put(self, call: Call) -> Call:
@@ -150,8 +123,26 @@ class Ledger:
         if self._cache is None:
             return self._enqueue(call, record)
         # Not at once: after a kill, what only the cache had would look as if another run had paid for it.
-        shared = _put(call, record)
-        return _both(self._enqueue(call, record, then=(self._cache, shared)), shared.future)
+        shared = put_of(call, record)
+        return self._both(self._enqueue(call, record, then=(self._cache, shared)), shared.future)
+
+    async def _both(self, own: Awaitable[Call], shared: Awaitable[Call]) -> Call:
+        try:
+            call = await own
+        except BaseException:
+            await asyncio.gather(shared, return_exceptions=True)
+            raise
+        try:
+            await shared
+        except InputError as error:
+            self._without_cache(error)
+        return call
+
+    def _without_cache(self, error: InputError) -> None:
+        """Go on without the cache: it saves money, and must not cost a run."""
+        if self._cache is not None:
+            self._given_up, self._cache = self._cache, None
+            _log.warning("%s; the run goes on without the replies of other runs", error)
 
     def put_broken(self, call: Call) -> Awaitable[Call]:
         """Write a call whose reply was paid for and cannot be used: it is counted, and its request is sent again."""
@@ -164,9 +155,9 @@ class Ledger:
         *,
         paid: bool = True,
         whole: bool = True,
-        then: "tuple[Ledger, _Put] | None" = None,
+        then: "tuple[Ledger, Put] | None" = None,
     ) -> "asyncio.Future[Call]":
-        item = _put(call, record, paid=paid, whole=whole, then=then)
+        item = put_of(call, record, paid=paid, whole=whole, then=then)
         with self._lock:
             if self._closed:
                 raise InputError(f"{self.path}: the ledger is closed")
@@ -181,8 +172,9 @@ class Ledger:
                 self._queue.put(None)
         self._thread.join()
         self._reader.close()
-        if self._cache is not None:
-            self._cache.close()
+        for cache in (self._cache, self._given_up):
+            if cache is not None:
+                cache.close()
 
     def __enter__(self) -> Self:
         return self
@@ -205,83 +197,17 @@ class Ledger:
             try:
                 with said(self.path):
                     connection = connection or connect(self.path)
-                    settled = _write(connection, puts)
+                    settled = write(connection, puts)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait, not to this thread
-                _settle([(item, error) for item in puts])
+                settle([(item, error) for item in puts])
             else:
-                _settle(list(zip(puts, settled, strict=True)))
+                settle(list(zip(puts, settled, strict=True)))
             for item in puts:
                 if item.then is not None:
                     ledger, follower = item.then
                     ledger._queue.put(follower)
         if connection is not None:
             connection.close()
-
-
-def _put(
-    call: Call, record: bytes, *, paid: bool = True, whole: bool = True, then: "tuple[Ledger, _Put] | None" = None
-) -> _Put:
-    loop = asyncio.get_running_loop()
-    return _Put(call, record, paid, whole, loop.create_future(), loop, then)
-
-
-def _write(connection: sqlite3.Connection, puts: Sequence[_Put]) -> list[Call]:  # [put]
-    """Write all in one statement, which is one transaction.
-
-    One statement and not one for each row: each gives the interpreter's lock away, and gets it back only after the
-    event loop's thread has had its turn.
-    """
-    whole = [put for put in puts if put.whole]
-    values = [value for put in whole for value in values_of(put.call, put.record, put.paid)]
-    if len(whole) < len(puts):
-        _write_broken(connection, [put for put in puts if not put.whole])
-    written = connection.execute(PUT.format(", ".join([ROW] * len(whole))), values).rowcount if whole else 0
-    if written == len(whole):
-        return [put.call for put in puts]
-    return [_call(connection.execute(_GET, (p.call.id,)).fetchone()[0]) if p.whole else p.call for p in puts]
-
-
-async def _both(own: Awaitable[Call], shared: Awaitable[Call]) -> Call:
-    try:
-        return await own
-    finally:
-        await shared
-
-
-def values_of(call: Call, record: bytes, paid: bool) -> tuple[object, ...]:
-    """Return the values of one `ROW` of `PUT`."""
-    used = call.reply.usage
-    tokens = (used.prompt, used.cached_prompt, used.completion, used.reasoning)
-    return (call.id, call.teacher, call.purpose, call.seconds, *tokens, record, call.reply.usd, paid)
-
-
-def _write_broken(connection: sqlite3.Connection, puts: Sequence[_Put]) -> None:
-    for call, record, *_ in puts:
-        used = call.reply.usage
-        tokens = (used.prompt, used.cached_prompt, used.completion, used.reasoning)
-        connection.execute(_BROKEN, (call.purpose, *tokens, call.reply.usd, record))
-
-
-def _settle(outcomes: Sequence[tuple[_Put, Call | Exception]]) -> None:
-    """Wake those who wait, once for each event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Put, Call | Exception]]] = {}
-    for item, outcome in outcomes:
-        by_loop.setdefault(item.loop, []).append((item, outcome))
-    for loop, own in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_wake, own)
-        except RuntimeError:  # the loop is closed: nobody waits any more, and the calls are on disk
-            continue
-
-
-def _wake(outcomes: Sequence[tuple[_Put, Call | Exception]]) -> None:
-    for item, outcome in outcomes:
-        if item.future.done():  # cancelled meanwhile
-            continue
-        if isinstance(outcome, Exception):
-            item.future.set_exception(outcome)
-        else:
-            item.future.set_result(outcome)
 
 
 def read_calls(path: Path, ids: Iterable[str] | None = None) -> Iterator[Call]:
@@ -296,15 +222,8 @@ def read_calls(path: Path, ids: Iterable[str] | None = None) -> Iterator[Call]:
     with said(path), closing(connect_to_read(path)) as connection:
         if ids is None:
             for row in connection.execute("SELECT record FROM calls ORDER BY rowid"):
-                yield _call(row[0])
+                yield call_of(row[0])
         else:
             for key in ids:
-                for row in connection.execute(_GET, (key,)):
-                    yield _call(row[0])
-
-
-def _call(record: bytes) -> Call:
-    return _decoder.decode(record)
-
-
-_decoder = msgspec.json.Decoder(Call)
+                for row in connection.execute(GET, (key,)):
+                    yield call_of(row[0])

@@ -10,8 +10,9 @@ import msgspec
 from filelock import FileLock
 
 from lessons.errors import InputError
-from teachers.ledger import PUT, ROW, Call, call_key, values_of
+from teachers.ledger import Call, call_key
 from teachers.ledger_file import APPLICATION, begin, connect, prepare, said
+from teachers.ledger_writing import PUT, ROW, values_of
 
 LARGEST_CHECKED = 512 * 1024 * 1024
 """Bytes: a larger file is not read through when it is opened, only its head is. Our own bound: about half a second."""

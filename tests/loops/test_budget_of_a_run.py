@@ -2,6 +2,7 @@
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from lessons.errors import BudgetError, InputError
 from lessons.jsonl import read_jsonl
 from lessons.records import Lesson
+from loops.progress import Silent
 from loops.recipe import resolve
 from loops.records import Clock, Finished
 from loops.run import Run
@@ -165,3 +167,20 @@ def test_runs_of_one_user_share_what_they_bought(tmp_path: Path, endpoint: Loopb
     assert lessons(tmp_path / "one") == lessons(tmp_path / "two")
     Run.start(recipe(endpoint, calls={"cache": False}), tmp_path / "three").to_the_end()
     assert bought(endpoint) == 2 * first
+
+
+def test_a_cache_that_is_no_ledger_is_said_and_left_alone(tmp_path: Path, endpoint: LoopbackServer, monkeypatch):
+    foreign = tmp_path / "photos.sqlite"
+    with sqlite3.connect(foreign) as other:
+        other.execute("CREATE TABLE photos (id INTEGER)")
+    before = foreign.read_bytes()
+    monkeypatch.setenv("TUTELAGE_CALLS", str(foreign))
+    said: list[str] = []
+
+    class Listening(Silent):
+        def line(self, text: str) -> None:
+            said.append(text)
+
+    Run.start(recipe(endpoint), tmp_path / "run", Listening()).to_the_end()
+    assert foreign.read_bytes() == before
+    assert any("photos.sqlite" in line and "goes on without the replies of other runs" in line for line in said)

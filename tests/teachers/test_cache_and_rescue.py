@@ -216,3 +216,33 @@ def test_whatever_bytes_are_damaged_no_call_is_invented_and_the_ledger_can_be_us
         return
     assert found <= ids
     shutil.rmtree(path.parent)
+
+
+async def test_a_cache_that_fails_costs_no_run(tmp_path, number_prompt, caplog):
+    cache, own = tmp_path / "cache.sqlite", tmp_path / "own.sqlite"
+    with Ledger.open(own, cache=cache) as ledger:
+        caller = Caller(ScriptedTeacher(replies=priced), ledger)
+        await caller.ask(number_prompt, {"question": "1"})
+        with sqlite3.connect(cache) as other:
+            other.execute("DROP TABLE calls")
+        answers = [
+            *await caller.ask(number_prompt, {"question": "2"}),
+            *await caller.ask(number_prompt, {"question": "3"}),
+        ]
+        assert [answer.reason for answer in answers] == ["", ""]
+    assert account(own).paid.calls == 3
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert str(cache) in warning
+    assert "goes on without the replies of other runs" in warning
+
+
+async def test_a_cache_that_fails_when_it_is_written_costs_no_run(tmp_path, number_prompt, caplog):
+    cache, own = tmp_path / "cache.sqlite", tmp_path / "own.sqlite"
+    with Ledger.open(own, cache=cache) as ledger:
+        with sqlite3.connect(cache) as other:
+            other.execute("CREATE TRIGGER no BEFORE INSERT ON calls BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        caller = Caller(ScriptedTeacher(replies=priced), ledger)
+        answers = await caller.ask(number_prompt, {"question": "1"}, n=5)
+        assert [answer.reason for answer in answers] == [""] * 5
+    assert account(own).paid.calls == 5
+    assert len(caplog.records) == 1
