@@ -1,7 +1,7 @@
 """One endpoint over HTTP: a request's bytes out, an answer's bytes in, through the endpoint's limiter."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -13,6 +13,9 @@ from teachers.wire import read_error
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+
+_NOTHING: Mapping[str, str] = {}
 
 
 class Connection:
@@ -52,7 +55,9 @@ class Connection:
                     response = await client.post(path, cast_to=Response, content=body)
                 else:
                     response = await client.get(path, cast_to=Response)
-            limiter.answered(response.headers)
+            # Looked through as bytes: taken as names, headers cost a twentieth of the whole call.
+            told = any(b"ratelimit" in name.lower() for name, _ in response.headers.raw)
+            limiter.answered(response.headers if told else _NOTHING)
             return response.content
         except APIStatusError as error:
             headers = error.response.headers

@@ -370,3 +370,13 @@ async def test_a_redirect_is_not_followed_with_the_keys(client, monkeypatch):
                 await teacher.ask(CHAT, Sampling())
             assert not elsewhere.requests
             await teacher.aclose()
+
+
+@pytest.mark.parametrize("name", ["x-ratelimit-remaining-requests", "X-RateLimit-Remaining-Requests"])
+async def test_a_used_up_quota_is_read_from_an_answers_headers(client, name):
+    told = {name: "0", name.replace("emaining", "eset"): "20s"}
+    async with LoopbackServer(FOUR, fault=lambda seen: Fault(headers=told)) as server:
+        teacher = client(server)
+        await teacher.ask(CHAT, Sampling())
+        assert teacher.limiter.cooling == pytest.approx(20)
+        await teacher.aclose()
