@@ -95,6 +95,8 @@ def _rate(value: float) -> str:
 
 def _width(limiter: Limiter) -> str:
     cooling = limiter.cooling
-    width = "" if limiter.width == math.inf else f"width {int(limiter.width)}"
+    width = (
+        "" if limiter.width == math.inf else f"width {int(limiter.width)}, pushed back {limiter.pushed_back:,} times"
+    )
     pause = f"waits {cooling:.0f} s as the endpoint asks" if cooling >= 1 else ""
     return "   ".join(part for part in (width, pause) if part)

@@ -87,7 +87,8 @@ def _drop(word: str, drop: Drop) -> "Text":
 def _spent(row: Spent) -> "Text":
     missing = f"   {row.unmeasured:,} calls told no tokens" if row.unmeasured else ""
     tokens = f"{count(row.prompt):>11} prompt  {count(row.completion):>11} completion tokens"
-    again = f"   {row.saved:,} from the cache" if row.saved else ""
+    worth = f", which saved {dollars(row.saved_usd)}" if row.saved_usd else ""
+    again = f"   {row.saved:,} from the cache{worth}" if row.saved else ""
     return styled(f"  {one_line(row.purpose, 30):<20} {row.calls:>8,} calls {tokens}   {_price(row)}{again}{missing}")
 
 

@@ -18,6 +18,7 @@ from loops.recipe import resolve
 from loops.records import Clock, Finished
 from loops.run import Run
 from loops.store import read_record
+from loops.views.show import show
 from teachers.accounts import account
 from teachers.loopback import LoopbackServer
 from teachers.rule_tutor import RuleTutor
@@ -163,6 +164,8 @@ def test_runs_of_one_user_share_what_they_bought(tmp_path: Path, endpoint: Loopb
     assert bought(endpoint) == first
     told = account(tmp_path / "two" / "calls.sqlite")
     assert (told.paid.calls, told.saved.calls) == (0, first)
+    shown = show(tmp_path / "two").text()
+    assert f"nothing paid   {first} from the cache, which saved $0.0" in shown
     assert told.saved.usd == account(tmp_path / "one" / "calls.sqlite").paid.usd
     assert lessons(tmp_path / "one") == lessons(tmp_path / "two")
     Run.start(recipe(endpoint, calls={"cache": False}), tmp_path / "three").to_the_end()

@@ -40,7 +40,7 @@ def test_rates_are_of_the_last_seconds_and_not_of_the_whole():
 
 def test_the_line_says_what_is_spent_of_each_cap_what_was_lost_and_the_width():
     clock, limiter = Clock(), Limiter(clock=lambda: 0.0)
-    limiter.width = 17.6
+    limiter.width, limiter.pushed_back = 17.6, 3
     limiter._cool_until = 12.0
     spent = Bill(calls=7, tokens=Usage(prompt=900, completion=100), usd=1.5)
     budget = Budget(Caps(usd=20, tokens=5000, requests=50, hours=6), spent, prices=PRICES, clock=clock)
@@ -52,7 +52,7 @@ def test_the_line_says_what_is_spent_of_each_cap_what_was_lost_and_the_width():
     line = live.line(counted)
     for part in (
         "$1.50 of $20.00", "1,000 of 5,000 tokens", "7 of 50 requests", "0.0 of 6 h",
-        "lost truncated 3, 500 2, invalid 1", "width 17", "waits 12 s as the endpoint asks",
+        "lost truncated 3, 500 2, invalid 1", "width 17, pushed back 3 times", "waits 12 s as the endpoint asks",
     ):  # fmt: skip
         assert part in line
     assert "budget" not in Live(budget=Budget(Caps()), clock=clock).line(totals(1))
