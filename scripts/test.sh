@@ -11,4 +11,7 @@ ruff check .
 ruff format --check .
 pyright
 lint-imports
-exec python -m pytest "$@"
+# The default tests in two processes; those that are chosen by a mark need the machine, or a server, for themselves.
+workers=(-n "${TUTELAGE_TEST_WORKERS:-2}")
+case " $* " in *" -m "* | *" -n "*) workers=() ;; esac
+exec python -m pytest ${workers[@]+"${workers[@]}"} "$@"
