@@ -70,6 +70,9 @@ def read_error(status: int | None, body: object, headers: Mapping[str, str], hid
     if (status is None or status in (400, 413, 422, 500)) and told.means(_TOO_LONG, _TOO_LONG_WORDS):
         hint = "prompt and max_tokens do not fit the model's context"
         return TeacherError(f"{line}: {hint}", status=status)
+    if status is not None and 300 <= status < 400:  # perhaps for a while only, such as a proxy's own page
+        hint = "the address leads elsewhere, and keys are not taken there: give the final address as base_url"
+        return TeacherError(f"{line}: {hint}", status=status, retryable=True)
     passing = status == 400 and _PASSING_WORDS.search(told.words) is not None
     return TeacherError(
         line,
@@ -120,8 +123,6 @@ def _fatal(status: int | None, told: _Told) -> str:
     """Return why no call of this run can succeed; "" where one may."""
     if status in (401, 403) or (status == 400 and told.means(_NO_KEY, _NO_KEY_WORDS)):
         return "check the key and its rights"
-    if status is not None and 300 <= status < 400:
-        return "the address leads elsewhere, and keys are not taken there: give the final address as base_url"
     if status == 404 or (status in (None, 400) and told.means(_NO_MODEL, _NO_MODEL_WORDS)):
         return "check the model's name and base_url"
     if status == 402 or not _UNPAID.isdisjoint(told.codes) or (status == 400 and _UNPAID_WORDS.search(told.words)):

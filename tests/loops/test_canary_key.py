@@ -153,7 +153,9 @@ class Command:
             "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "TUTELAGE_CACHE": str(folder / "cache"),
             "OPENAI_LOG": "debug", "PYTHONASYNCIODEBUG": "1", "PYTHONFAULTHANDLER": "1", "OMP_WAIT_POLICY": "PASSIVE",
         }  # fmt: skip
-        program = [sys.executable, "-c", "from loops.cli import main; main()", *words]
+        # A shell ignores SIGINT for what it runs in the background, and children inherit that.
+        heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        program = [sys.executable, "-c", f"{heeding}; from loops.cli import main; main()", *words]
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as errors:
             process = subprocess.Popen(program, cwd=folder, env={**kept, **own}, stdout=out, stderr=errors)
         command = cls(folder, process)
