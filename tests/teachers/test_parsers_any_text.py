@@ -285,7 +285,7 @@ def test_any_text_that_is_nearly_right(name: str, changes: list[tuple[int, int, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
-@settings(max_examples=3000)
+@settings(max_examples=1000)
 @given(text=anything, changes=edits)
 def test_any_text_at_length(name: str, text: str, changes: list[tuple[int, int, str]]) -> None:
     read_or_refused(name, text)
