@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -24,10 +24,10 @@ from loops.tasks.base import Split, Task
 from loops.views.text import View
 from loops.work import run_async, shared_cache
 from students.base import Student
-from teachers.base import Usage
+from teachers.base import HoldingTeacher, Usage
 from teachers.calls import Caller
 from teachers.ledger import Ledger
-from teachers.prices import FREE, Prices
+from teachers.prices import FREE, Prices, prices_of
 from teachers.rehearsal import Need, Rehearsal, mean_completion
 
 if TYPE_CHECKING:
@@ -138,8 +138,11 @@ def estimate(recipe: Recipe, *, failing: Range | None = None, calls: int = 0) ->
 
 async def _estimate(recipe: Recipe, failing: Range, calls: int, *, told: bool) -> Estimate:
     teacher = recipe.make_teacher()
-    prices: Prices | None = getattr(teacher, "prices", None)
-    with ExitStack() as held:
+    prices = prices_of(teacher)
+    async with AsyncExitStack() as held:
+        held.push_async_callback(teacher.aclose)
+        if isinstance(teacher, HoldingTeacher):
+            held.callback(teacher.close)
         ledger: Ledger | None = None
         if calls:
             path = shared_cache(recipe.calls.cache, teacher)
@@ -158,7 +161,6 @@ async def _estimate(recipe: Recipe, failing: Range, calls: int, *, told: bool) -
         if measured is not None:
             how.append(f"{calls} sample calls of each prompt: {measured:.2f} tokens a byte of prompt")
         rows = tuple(reckoner.row(part) for part in parts)
-        await teacher.aclose()
     how += _left_out(prices)
     return _summed(teacher.name, rows, prices, how)
 
@@ -288,7 +290,7 @@ def _left_out(prices: Prices | None) -> list[str]:
     left = ["not in it: repair turns (one more request for each reply that cannot be read), and replies that break off"]
     if prices is None:
         left.append("dollars are unknown: the recipe has no teacher.prices")
-    elif prices != FREE:
+    elif prices is not FREE:
         of_day = f" of {prices.as_of}" if prices.as_of else ""
         left.append(f"prices{of_day}: ${prices.prompt:g} a million prompt tokens, ${prices.completion:g} completion")
     return left

@@ -26,10 +26,10 @@ from loops.tasks.base import Split, Task
 from students.base import Student
 from teachers.accounts import account
 from teachers.base import HoldingTeacher, Teacher
-from teachers.budget import KINDS, Budget
+from teachers.budget import Budget
 from teachers.calls import Caller, CallTotals
 from teachers.ledger import Ledger
-from teachers.prices import FREE, Prices
+from teachers.prices import FREE, prices_of
 from teachers.rescue import set_aside_if_damaged
 
 T = TypeVar("T")
@@ -127,10 +127,7 @@ class Work:
             InputError: dollars are capped, and the teacher's prices are not known.
         """
         spent = account(self.folder.path / "calls.sqlite").paid
-        prices: Prices | None = getattr(self.teacher, "prices", None)
-        if prices is not None:
-            prices = prices.times(getattr(self.teacher, "discount", 1.0))
-        return Budget(self.recipe.budget, spent, prices=prices, hours=self._worked_before / 3600)
+        return Budget(self.recipe.budget, spent, prices=prices_of(self.teacher), hours=self._worked_before / 3600)
 
     @cached_property
     def _worked_before(self) -> float:
@@ -227,11 +224,10 @@ def opened(work: Work, path: Path, cache: Path | None) -> Ledger:
 
 def spent_up(work: Work) -> BudgetError:
     """Return the error of a cap that was reached, with how to go on."""
-    reached = work.budget.reached
-    kind = next((kind for kind in KINDS if f"(budget.{kind})" in reached), "usd")
-    cap = getattr(work.recipe.budget, kind) or 1
+    kind = work.budget.over
+    cap = getattr(work.recipe.budget, kind)
     return BudgetError(
-        f"{reached}; what is paid for is kept: go on with tutelage resume {work.folder.path} "
+        f"{work.budget.reached}; what is paid for is kept: go on with tutelage resume {work.folder.path} "
         f"--set budget.{kind}={2 * cap:g}"
     )
 
@@ -242,7 +238,7 @@ def shared_cache(wanted: bool, teacher: Teacher) -> Path | None:
     A program's replies are not: they cost nothing. The environment variable TUTELAGE_CALLS names another file, or is
     "off".
     """
-    if not wanted or getattr(teacher, "prices", None) == FREE:
+    if not wanted or prices_of(teacher) is FREE:
         return None
     told = os.environ.get("TUTELAGE_CALLS", "")
     if told == "off":

@@ -14,7 +14,8 @@ from teachers.accounts import Bill
 from teachers.base import Reply, Sampling, Usage
 from teachers.prices import Prices
 
-KINDS = ("usd", "tokens", "requests", "hours")
+Kind = Literal["usd", "tokens", "requests", "hours"]
+KINDS: tuple[Kind, ...] = ("usd", "tokens", "requests", "hours")
 _FRAME = 16
 """Tokens that a chat template may put around one turn; those that we know need at most 8."""
 _MEASURED = 20
@@ -84,7 +85,6 @@ class Budget:
         spent: Bill = Bill(),  # noqa: B008 - frozen
         *,
         prices: Prices | None = None,
-        free: bool = False,
         hours: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,14 +94,13 @@ class Budget:
             caps: what it may spend in all.
             spent: what its ledger says that it paid.
             prices: of the teacher's tokens, for what a call may cost at most.
-            free: whether the teacher's replies cost nothing (a program).
             hours: that the run has worked before.
             clock: in seconds.
 
         Raises:
             InputError: dollars are capped, and a price is not known.
         """
-        if caps.usd is not None and prices is None and not free:
+        if caps.usd is not None and prices is None:
             raise InputError("budget.usd needs to know what a token costs: give teacher.prices, or cap tokens instead")
         if caps.usd is not None and spent.unpriced:
             raise InputError(
@@ -115,8 +114,8 @@ class Budget:
         self._hours, self._clock, self._begun = hours, clock, clock()
         self._measured, self._ratio = 0, 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self.reached = ""
-        """Which cap was reached, as one line for people; "" while there is room."""
+        self.over: Kind | Literal[""] = ""
+        """Which cap was reached; "" while there is room."""
 
     @property
     def hours(self) -> float:
@@ -131,14 +130,14 @@ class Budget:
         """
         most = self._most(messages, sampling, samples)
         while True:
-            if not self.reached:
-                over = self._over(most)
+            if not self.over:
+                over = self._too_much(most)
                 if not over:
                     self._aside.add(most)
                     return Reserved(self, most, sum(len(turn["content"].encode()) for turn in messages))
                 if not self._aside.requests or over == "hours":
-                    self.reached = self._said(over)
-            if self.reached:
+                    self.over = over
+            if self.over:
                 raise BudgetError(self.reached)
             place = asyncio.get_running_loop().create_future()
             self._waiting.append(place)
@@ -150,10 +149,9 @@ class Budget:
         Raises:
             BudgetError: a cap was reached.
         """
-        over = "hours" if self.caps.hours is not None and self.hours >= self.caps.hours else ""
-        if over:
-            self.reached = self._said(over)
-        if self.reached:
+        if self.caps.hours is not None and self.hours >= self.caps.hours:
+            self.over = "hours"
+        if self.over:
             raise BudgetError(self.reached)
 
     def _most(self, messages: Sequence[Message], sampling: Sampling, samples: int) -> Amount:
@@ -166,7 +164,8 @@ class Budget:
         usd = self._prices.usd(Usage(prompt=prompt, completion=completion)) or 0.0
         return Amount(usd, prompt + completion, samples)
 
-    def _over(self, most: Amount) -> str:
+    def _too_much(self, most: Amount) -> Kind | Literal[""]:
+        """Return which cap the amount would pass, or ""."""
         caps, spent, aside = self.caps, self.spent, self._aside
         if caps.hours is not None and self.hours >= caps.hours:
             return "hours"
@@ -178,7 +177,12 @@ class Budget:
             return "usd"
         return ""
 
-    def _said(self, kind: str) -> str:
+    @property
+    def reached(self) -> str:
+        """Which cap was reached, as one line for people; "" while there is room."""
+        if not self.over:
+            return ""
+        kind = self.over
         cap = getattr(self.caps, kind)
         spent = {
             "usd": f"${self.spent.usd:.4f} of ${cap}",

@@ -63,4 +63,11 @@ class Prices:
 
 
 FREE = Prices(prompt=0.0, completion=0.0)
-"""Of a program that answers."""
+"""Of a program that answers; this very object, since a server may cost 0 too, and its replies are worth keeping."""
+
+
+def prices_of(teacher: object) -> Prices | None:
+    """Return what a teacher's tokens cost, its discount taken off; None where that is not known."""
+    prices: Prices | None = getattr(teacher, "prices", None)
+    discount: float = getattr(teacher, "discount", 1.0)
+    return prices if prices is None or discount == 1.0 else prices.times(discount)

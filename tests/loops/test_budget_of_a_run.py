@@ -19,8 +19,11 @@ from loops.records import Clock, Finished
 from loops.run import Run
 from loops.store import read_record
 from loops.views.show import show
+from loops.work import shared_cache
 from teachers.accounts import account
 from teachers.loopback import LoopbackServer
+from teachers.openai import OpenAITeacher
+from teachers.prices import Prices
 from teachers.rule_tutor import RuleTutor
 
 RECIPE = {
@@ -187,3 +190,11 @@ def test_a_cache_that_is_no_ledger_is_said_and_left_alone(tmp_path: Path, endpoi
     Run.start(recipe(endpoint), tmp_path / "run", Listening()).to_the_end()
     assert foreign.read_bytes() == before
     assert any("photos.sqlite" in line and "goes on without the replies of other runs" in line for line in said)
+
+
+def test_a_server_that_costs_nothing_still_shares_its_replies_and_a_program_does_not(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TUTELAGE_CALLS", str(tmp_path / "shared.sqlite"))
+    own = OpenAITeacher(model="m", base_url="http://127.0.0.1:1/v1", key="", prices=Prices(prompt=0, completion=0))
+    assert shared_cache(True, own) == tmp_path / "shared.sqlite"
+    assert shared_cache(False, own) is None
+    assert shared_cache(True, RuleTutor()) is None

@@ -11,7 +11,7 @@ from teachers.base import Reply, Sampling, Usage
 from teachers.budget import Budget, Caps
 from teachers.calls import Caller
 from teachers.ledger import Ledger
-from teachers.prices import Prices
+from teachers.prices import FREE, Prices
 from teachers.scripted import ScriptedTeacher
 
 CHAT = [Message(role="user", content="x" * 100)]
@@ -143,7 +143,7 @@ def test_dollars_need_prices():
     with pytest.raises(InputError, match="3 calls that this run paid for have no known price"):
         Budget(Caps(usd=1.0), Bill(calls=5, unpriced=3), prices=DEAR)
     assert Budget(Caps(usd=1.0), Bill(calls=5, usd=0.25), prices=DEAR).spent.usd == 0.25
-    Budget(Caps(usd=1.0), free=True)
+    Budget(Caps(usd=1.0), prices=FREE)
 
 
 @pytest.mark.parametrize("caps", [{"usd": 0}, {"tokens": -1}, {"hours": float("inf")}, {"requests": 0}])
