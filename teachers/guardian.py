@@ -22,6 +22,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 """Of Linux's prctl(2)."""
 _LOOK = 1.0
 """Seconds between two looks whether the parent is still there: a forked child of it may hold the pipe open."""
+_ENGINE = "VLLM::Engine"
+"""How vLLM's processes that compute are called; the kernel keeps 15 signs of a name."""
 
 
 def main(arguments: list[str]) -> int:
@@ -55,14 +57,55 @@ def main(arguments: list[str]) -> int:
     os.write(1, b"%d\n" % process.pid)
     os.close(1)
     watched = [0, woken]
+    engine = _EngineWatch(process.pid, grace)
     while process.poll() is None and not stopping and os.getppid() == parent:
         ready, _, _ = select.select(watched, [], [], _LOOK)
         if 0 in ready and not os.read(0, 4096):
             break
         _drain(woken)
+        if engine.is_dead_for_long():
+            break
     end_group(process, grace)
     record.unlink(missing_ok=True)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+class _EngineWatch:
+    """Sees a server whose engine is dead and which does not end.
+
+    vLLM 0.32 that is told to end while it answers may kill its engine, and then wait without end for the connections of
+    those whom nobody will answer (seen on a busy machine).
+    """
+
+    def __init__(self, group: int, grace: float) -> None:
+        self._group, self._grace = group, grace
+        self._seen = False
+        self._gone: float | None = None
+
+    def is_dead_for_long(self) -> bool:
+        """Whether there was an engine, and has been none for the seconds of grace that any end is given."""
+        lives = _engine_lives(self._group)
+        self._seen = self._seen or lives
+        if lives or not self._seen:
+            self._gone = None
+            return False
+        if self._gone is None:
+            self._gone = time.monotonic()
+        return time.monotonic() - self._gone > self._grace
+
+
+def _engine_lives(group: int) -> bool:
+    """Whether a process of the group is an engine; False where there is no /proc."""
+    with contextlib.suppress(OSError):
+        for task in os.listdir("/proc"):  # noqa: PTH208 - names, not paths
+            if not task.isdigit():
+                continue
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                head, _, tail = Path("/proc", task, "stat").read_text(errors="replace").rpartition(")")
+                state, _, leader = tail.split()[:3]
+                if int(leader) == group and state != "Z" and head.partition("(")[2].startswith(_ENGINE):
+                    return True
+    return False
 
 
 def end_group(process: "subprocess.Popen[bytes]", grace: float) -> None:
