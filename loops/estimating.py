@@ -7,23 +7,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from lessons.errors import TeacherError, TutelageError
-from lessons.ids import seed_of
-from lessons.records import Attempt, Record
-from lessons.skills import SkillCatalog, SkillProfile
+from lessons.records import Record
+from lessons.skills import SkillCatalog
 from loops import diagnosing
-from loops.examining import of_round
-from loops.filters.base import Context
-from loops.methods.base import Method
 from loops.recipe import Recipe
-from loops.round import Round
+from loops.rehearsing import Setting, rehearse_round
 from loops.run import without_overlap
 from loops.tasks.base import Split, Task
 from loops.views.text import View
 from loops.work import run_async, shared_cache
-from students.base import Student
 from teachers.base import HoldingTeacher, Usage
 from teachers.calls import Caller
 from teachers.ledger import Ledger
@@ -44,8 +39,6 @@ PER_BYTE = (0.2, 0.45)
 prompts on GSM8K, 0.43 on its worked formulas alone."""
 PER_TURN = 8
 """Tokens that a chat template adds to a turn, about."""
-STUDENT_SAYS = "First I add the two numbers, then I take the half of them. Answer: 7"
-"""Stands for a student's answer where the problem has no worked solution."""
 
 
 class Range(NamedTuple):
@@ -155,7 +148,7 @@ async def _estimate(recipe: Recipe, failing: Range, calls: int, *, told: bool) -
         askers = {stage: Rehearsal(real, ledger, calls) for stage in ("start", "diagnose", "teach")}
         split, catalog = await _labelled(recipe, task, split, askers["start"])
         parts = [_Part("start", name, need, Range(1, 1)) for name, need in askers["start"].needs.items()]
-        parts += await _rounds(recipe, task, split, catalog, askers, failing, how)
+        parts += await _rounds(Setting(recipe, task, split, catalog), askers, failing, how)
         measured = next((ratio for asker in askers.values() if (ratio := asker.per_byte())), None)
         reckoner = _Reckoner(prices, Range(*PER_BYTE) if measured is None else Range(0.9 * measured, 1.1 * measured))
         if measured is not None:
@@ -179,16 +172,9 @@ async def _labelled(recipe: Recipe, task: Task, split: Split, asker: Rehearsal) 
     return Split(**parts), catalog
 
 
-async def _rounds(
-    recipe: Recipe,
-    task: Task,
-    split: Split,
-    catalog: SkillCatalog,
-    askers: Mapping[str, Rehearsal],
-    failing: Range,
-    how: list[str],
-) -> list[_Part]:
+async def _rounds(setting: Setting, askers: Mapping[str, Rehearsal], failing: Range, how: list[str]) -> list[_Part]:
     """Rehearse a round with all attempts failed, and with half of them, and draw the line through both."""
+    recipe, split = setting.recipe, setting.split
     examined = min(recipe.examine.per_round or len(split.train), len(split.train)) * recipe.examine.samples
     size, rounds = min(REHEARSED, examined), min(ROUNDS, recipe.rounds)
     found: list[_Part] = []
@@ -198,8 +184,8 @@ async def _rounds(
         whole, half = askers[stage], Rehearsal()
         try:
             for index in range(1, rounds + 1):
-                await _rehearse(recipe, task, split, catalog, whole, index, size, size, stage)
-                await _rehearse(recipe, task, split, catalog, half, index, size, size // 2, stage)
+                await rehearse_round(setting, whole, index, size=size, failed=size, stage=stage)
+                await rehearse_round(setting, half, index, size=size, failed=size // 2, stage=stage)
         except TeacherError:  # of a sample call, and fatal: a wrong key, an unknown model
             raise
         except (AttributeError, TypeError, ValueError, LookupError, TutelageError) as error:
@@ -219,52 +205,6 @@ async def _rounds(
         "is taken to grow with them"
     )
     return found
-
-
-async def _rehearse(
-    recipe: Recipe,
-    task: Task,
-    split: Split,
-    catalog: SkillCatalog,
-    asker: Rehearsal,
-    index: int,
-    size: int,
-    failed: int,
-    stage: str,
-) -> None:
-    problems = of_round(split.train, index, recipe.examine.per_round, recipe.seed)
-    examined = [(problem, sample) for problem in problems for sample in range(recipe.examine.samples)][:size]
-    attempts = [
-        Attempt(
-            problem=problem,
-            student="rehearsal",
-            text=f"{problem.solution or STUDENT_SAYS} (attempt {sample} of round {index})",  # a student changes
-            score=float(place >= failed),
-            answer="7",
-        )
-        for place, (problem, sample) in enumerate(examined)
-    ]
-    if stage == "diagnose":
-        await diagnosing.by_teacher(attempts, asker, catalog, Counter())
-        return
-    diagnosed = [diagnosing.by_needed(attempt) for attempt in attempts]
-    method: Method = recipe.make("method", recipe.method, "method")
-    await method.teach(
-        Round(
-            index=index,
-            task=task,
-            caller=asker,
-            student=cast(Student, None),  # a method that needs one cannot be rehearsed, and that is said
-            method=recipe.method["id"],
-            problems=split.train,
-            pool=split.pool or split.train,
-            attempts=diagnosed,
-            catalog=catalog,
-            profile=SkillProfile.of(diagnosed, catalog.names),
-            context=Context(grader=task.grader, held_out=frozenset(), trained=frozenset()),
-            rng=Random(seed_of(recipe.seed, index, "estimate")),
-        )
-    )
 
 
 def _completion(need: Need, per_byte: float) -> Range:
