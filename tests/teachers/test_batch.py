@@ -310,7 +310,6 @@ async def test_a_batch_far_down_the_list_is_found(batcher):
         (Fault(status=401, message="Incorrect key"), "Incorrect key: check the key"),
         (Fault(status=400, message="this model has no batches"), "400: this model has no batches"),
         (Fault(status=429, code="insufficient_quota", message="quota"), "cannot pay"),
-        (Fault(status=302, headers={"Location": "http://127.0.0.1:1/"}, raw=b""), "answered 302"),
     ],
     ids=str,
 )
@@ -319,6 +318,21 @@ async def test_a_refusal_is_fatal_at_once(batcher, ledger, number_prompt, fault,
         with pytest.raises(TeacherError, match=words) as end:
             await ask_rows(batcher(server), ledger, number_prompt, 10)
         assert (end.value.fatal, len(server.requests)) == (True, 1)
+
+
+async def test_a_redirect_is_asked_again_and_never_followed(batcher, ledger, number_prompt):
+    async with LoopbackBatchServer(NUMBERS) as elsewhere, LoopbackBatchServer(NUMBERS) as server:
+        server.fault = lambda seen: Fault(status=302, headers={"Location": f"{elsewhere.base_url}/files"}, raw=b"")
+        answers, caller = await ask_rows(batcher(server, attempts=3), ledger, number_prompt, 10)
+        assert caller.totals.lost == {"failed": 10}
+        assert all("answered 302" in answer.detail for answer in answers)
+        assert "give the final address as base_url" in answers[0].detail
+        assert len(server.requests) % 3 == 0
+        assert server.requests
+        assert not elsewhere.requests
+        server.fault = None
+        answers, _ = await ask_rows(batcher(server), ledger, number_prompt, 10)
+        assert [answer.value for answer in answers] == list(range(10))
 
 
 async def test_polls_that_fail_for_a_while_lose_nothing(batcher, ledger, number_prompt):
