@@ -8,6 +8,12 @@ from lessons.ids import content_id
 
 Role = Literal["system", "user", "assistant"]
 
+ErrorKind = Literal["format", "arithmetic slip", "wrong plan", "misread question", "gave up", "truncated"]
+"""How an attempt went wrong, beside which skills it lacked."""
+
+FORM_ERRORS: frozenset[ErrorKind] = frozenset(("format", "truncated"))
+"""Kinds of failure that say nothing about a skill: the answer could not be read, or was cut off."""
+
 
 class Message(TypedDict):
     """One turn of a chat."""
@@ -57,6 +63,10 @@ class Diagnosis(Record, frozen=True, kw_only=True):
     reason: str = ""
     call: str | None = None
     """Id of the teacher's call in the run's ledger."""
+    error: ErrorKind | None = None
+    """How the attempt went wrong; None where nobody could tell."""
+    privileged: bool = False
+    """Whether whoever diagnosed saw the reference answer."""
 
 
 class Attempt(Record, frozen=True, kw_only=True):
@@ -76,6 +86,12 @@ class Attempt(Record, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     """Skills found lacking, worst first; empty until diagnosed, and for a right attempt."""
     diagnosis: Diagnosis | None = None
+    cut: bool = False
+    """Whether the answer ended because it had as many tokens as it may have, not by itself."""
+    rewards: tuple[float, ...] = ()
+    """Process rewards of its steps, in [0, 1], first to last; empty where no scorer judged them."""
+    difficult: bool | None = None
+    """Whether its process rewards call for lessons (STAT, arXiv 2510.10023, step 1); None where the grader decides."""
 
     @property
     def id(self) -> str:
@@ -96,6 +112,11 @@ class Attempt(Record, frozen=True, kw_only=True):
     def failed(self) -> bool:
         """Whether the attempt is graded and not wholly right."""
         return self.score is not None and self.score < 1.0
+
+    @property
+    def missed(self) -> bool:
+        """Whether it calls for lessons: by its process rewards where those were told, else because it failed."""
+        return self.failed if self.difficult is None else self.difficult
 
 
 class Provenance(Record, frozen=True, kw_only=True):

@@ -32,12 +32,14 @@ def examine(
         RoundError: the grader cannot tell for over half of the answers.
     """
     prompts = [student_prompt(task.instruction, problem) for problem in problems]
-    texts = student.answer(prompts, generation, samples=samples, seed=seed, progress=progress)
+    given = student.answer(prompts, generation, samples=samples, seed=seed, progress=progress)
     grader = task.grader
     attempts = [
-        graded(grader, Attempt(problem=problem, student=student.digest, text=text, sample=sample))
-        for problem, answers in zip(problems, texts, strict=True)
-        for sample, text in enumerate(answers)
+        graded(
+            grader, Attempt(problem=problem, student=student.digest, text=answer.text, sample=sample, cut=answer.cut)
+        )
+        for problem, answers in zip(problems, given, strict=True)
+        for sample, answer in enumerate(answers)
     ]
     unsure = [attempt for attempt in attempts if not attempt.graded]
     if len(unsure) > MOST_UNGRADED * len(attempts):

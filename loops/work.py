@@ -38,7 +38,7 @@ R = TypeVar("R", bound=Record)
 NOTE_EVERY = 10.0
 """Seconds between two notes of how long a run has worked, while it asks."""
 
-PARTS = ("train", "pool", "warm_up", "gate", "held_out")
+PARTS = ("train", "pool", "warm_up", "gate", "final", "held_out")
 """The parts of a split, as files of the run folder's `problems`."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from lessons.records import Lesson, Message, Record
 
@@ -75,6 +75,14 @@ class Learned(Record, frozen=True, kw_only=True):
     """Loss of every step."""
 
 
+class Answer(NamedTuple):
+    """One answer of a student."""
+
+    text: str
+    cut: bool = False
+    """Whether it ended because it had `max_tokens` tokens, not by itself."""
+
+
 class Student(Protocol):
     """One fixed set of weights (base and adapter)."""
 
@@ -96,7 +104,7 @@ class Student(Protocol):
         samples: int = 1,
         seed: int = 0,
         progress: Progress | None = None,
-    ) -> list[list[str]]:  # [prompt][sample]
+    ) -> list[list[Answer]]:  # [prompt][sample]
         """Answer chats. Greedy (temperature 0) answers do not depend on the batch or the order of the prompts."""
         ...
 

@@ -9,7 +9,7 @@ from lessons.errors import StudentError
 from lessons.ids import content_id, seed_of
 from lessons.records import Lesson, Message
 from students.adapters import read_note, save_adapter
-from students.base import Generation, Learned, Progress, Training
+from students.base import Answer, Generation, Learned, Progress, Training
 from students.chats import prompt_tokens, row_tokens, text_of
 from students.decode import batches, decode
 from students.learning import train
@@ -84,7 +84,7 @@ class HFStudent:
         samples: int = 1,
         seed: int = 0,
         progress: Progress | None = None,
-    ) -> list[list[str]]:  # [prompt][sample]
+    ) -> list[list[Answer]]:  # [prompt][sample]
         """Answer chats, in the order given; longest prompts first inside.
 
         A drawn answer depends on its prompt, the seed and its sample number only. Greedy answers to one prompt are one
@@ -102,7 +102,7 @@ class HFStudent:
             jobs.setdefault(tuple(chat), []).append(place)
         work = [(chat, sample) for chat in jobs for sample in range(samples if drawn else 1)]
         every, finished = len(work) * (1 if drawn else samples), 0
-        texts: dict[tuple[tuple[int, ...], int], str] = {}
+        answers: dict[tuple[tuple[int, ...], int], Answer] = {}
 
         def ended() -> None:
             nonlocal finished
@@ -126,8 +126,9 @@ class HFStudent:
                     ended=ended,
                 )
                 for job, tokens in zip(taken, written, strict=True):
-                    texts[job] = text_of(self.tokenizer, tokens, self.stops)
-        return [[texts[tuple(chat), sample if drawn else 0] for sample in range(samples)] for chat in chats]
+                    cut = not tokens or tokens[-1] not in self.stops
+                    answers[job] = Answer(text_of(self.tokenizer, tokens, self.stops), cut)
+        return [[answers[tuple(chat), sample if drawn else 0] for sample in range(samples)] for chat in chats]
 
     def score(
         self,

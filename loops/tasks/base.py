@@ -23,6 +23,8 @@ class Split:
     """Taught to the student before round 1, by their reference answers."""
     gate: tuple[Problem, ...] = ()
     """What decides whether a round's student is kept; empty: the held-out problems."""
+    final: tuple[Problem, ...] = ()
+    """Examined once, when the run is over, so that nothing was chosen on it; empty: there is no final exam."""
 
 
 class Task(Protocol):
