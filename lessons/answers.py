@@ -78,6 +78,11 @@ def fold(text: str) -> str:
     return text.replace("\r\n", "\n").replace("**", "").replace("`", "")
 
 
+def without_thoughts(text: str) -> str:
+    """Return what stands behind the last `</think>`; the whole text where there is none."""
+    return _THOUGHTS.split(text)[-1]
+
+
 def final_answers(text: str) -> list[str]:
     """Return what stands behind each marker of a text, the last one first; empty where the text has no marker.
 

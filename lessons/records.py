@@ -57,7 +57,7 @@ class Diagnosis(Record, frozen=True, kw_only=True):
     """Why an attempt failed, as somebody sees it."""
 
     by: str
-    """"teacher", or "needed" where the problem's own skills are taken (no teacher asked)."""
+    """"teacher"; "needed" where the problem's own skills are taken; "program" where how it failed needs no reader."""
     verdict: Literal["right", "wrong"] | None = None
     """The teacher's own verdict, given without seeing the reference answer; None where it was not asked."""
     reason: str = ""

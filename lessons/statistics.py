@@ -15,7 +15,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: float, trials: int, z: float = Z95) -> Interval:
+def wilson(successes: float, trials: float, z: float = Z95) -> Interval:
     """Return Wilson's score interval of a share (Wilson 1927). No trials: the whole of [0, 1]."""
     if trials <= 0:
         return Interval(0.0, 1.0)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lessons.errors import TutelageError
 from lessons.places import cache_folder
 from lessons.records import Message
+from lessons.sandbox.confine import confinement
 from loops.knobs import nearest
 from teachers import servers
 from teachers.base import HoldingTeacher, Sampling, Teacher
@@ -46,7 +47,7 @@ class CheckResult(NamedTuple):
 def checks() -> list[CheckResult]:
     """Check this machine; imports nothing heavy but torch's own version."""
     own = [_python(), *_packages(), *_names(), _optional(), _processor(), _memory(), _disk()]
-    return [*own, _vllm(), _orphans(), _cache()]
+    return [*own, _vllm(), _confinement(), _orphans(), _cache()]
 
 
 async def check_teacher(teacher: Teacher) -> list[CheckResult]:
@@ -160,6 +161,13 @@ def _vllm() -> CheckResult:
         return CheckResult("vllm", True, "none; scripts/setup_vllm.sh makes an environment for it")
     places = Path(found).resolve().parents[1].glob("lib/python*/site-packages/vllm*.dist-info")
     return CheckResult("vllm", True, f"{found} ({', '.join(sorted(p.stem for p in places)) or 'version unknown'})")
+
+
+def _confinement() -> CheckResult:
+    """Say whether the grader `code` can run here; no other part of a run needs it."""
+    found = confinement()
+    told = found.told if found.possible else f"none, so that the grader 'code' refuses to run: {found.told}"
+    return CheckResult("confining code", True, told)
 
 
 def _orphans() -> CheckResult:

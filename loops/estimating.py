@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from lessons.errors import TeacherError, TutelageError
 from lessons.records import Record
 from lessons.skills import SkillCatalog
-from loops import diagnosing
+from loops.asking import run_async, shared_cache
+from loops.catalog_stages import given_catalog
+from loops.cataloguing import joined, label, planned, with_labels, write_catalog
+from loops.freezing import without_overlap
+from loops.graders.base import AskingGrader
 from loops.recipe import Recipe
-from loops.rehearsing import Setting, rehearse_round
-from loops.run import without_overlap
+from loops.rehearsing import STUDENT_SAYS, Setting, rehearse_round
 from loops.tasks.base import Split, Task
 from loops.views.text import View
-from loops.work import run_async, shared_cache
+from loops.work import PARTS
 from teachers.base import HoldingTeacher, Usage
 from teachers.calls import Caller
 from teachers.ledger import Ledger
@@ -154,22 +157,47 @@ async def _estimate(recipe: Recipe, failing: Range, calls: int, *, told: bool) -
         if measured is not None:
             how.append(f"{calls} sample calls of each prompt: {measured:.2f} tokens a byte of prompt")
         rows = tuple(reckoner.row(part) for part in parts)
+        judged = await _judged(recipe, task, split, how)
+        of_judge = _Reckoner(_judge_prices(task, prices), reckoner.per_byte)
+        rows += tuple(of_judge.row(part) for part in judged)
     how += _left_out(prices)
-    return _summed(teacher.name, rows, prices, how)
+    known = prices if all(row.usd is not None for row in rows) else None
+    return _summed(teacher.name, rows, known, how)
+
+
+async def _judged(recipe: Recipe, task: Task, split: Split, how: list[str]) -> list[_Part]:
+    """Rehearse a grader that asks a teacher: on each attempt at a train problem, and on each exam's."""
+    grader, asker = task.grader, Rehearsal()
+    if not isinstance(grader, AskingGrader):
+        return []
+    sample = split.train[:REHEARSED]
+    await grader.grade_by_asking([(problem, problem.solution or STUDENT_SAYS) for problem in sample], asker)
+    examined = min(recipe.examine.per_round or len(split.train), len(split.train)) * recipe.examine.samples
+    exams = (recipe.rounds + 1) * (len(split.held_out) + len(split.gate)) + 2 * len(split.final)
+    exams += len(split.held_out) if recipe.examine.noise else 0
+    times = (recipe.rounds * examined + exams) / len(sample)
+    how.append("the grader's judging of attempts and exams is in it; of lessons (the filter `verified`) it is not")
+    return [_Part("judge", name, need, Range(times, times)) for name, need in asker.needs.items()]
+
+
+def _judge_prices(task: Task, prices: Prices | None) -> Prices | None:
+    own = task.grader.teacher if isinstance(task.grader, AskingGrader) else None
+    return prices if own is None else prices_of(own)
 
 
 async def _labelled(recipe: Recipe, task: Task, split: Split, asker: Rehearsal) -> tuple[Split, SkillCatalog]:
-    """Rehearse the catalogue and the labels, where the task brings none."""
-    catalog = task.catalog((*split.train, *split.pool))
-    if not catalog.skills:
-        sample = recipe.diagnose.skill_sample
-        catalog = await diagnosing.write_catalog(split.train, asker, sample, Random(recipe.seed))
-    parts = {name: getattr(split, name) for name in ("train", "pool", "warm_up", "gate", "held_out")}
-    bare = [problem for part in parts.values() for problem in part if not problem.skills]
-    if bare:
-        labels = await diagnosing.label(bare, asker, catalog, Counter())
-        parts = {name: tuple(diagnosing.with_labels(part, labels)) for name, part in parts.items()}
-    return Split(**parts), catalog
+    """Rehearse the catalogue and the labels, where neither the recipe nor the task brings them."""
+    given = given_catalog(recipe, task, (*split.train, *split.pool))
+    catalog = given.catalog if given else None
+    if catalog is None:
+        catalog = (await write_catalog(split.train, asker, recipe.diagnose.skill_sample, Random(recipe.seed))).catalog
+    parts = {name: getattr(split, name) for name in PARTS}
+    known = given.labels if given else {}
+    every = [problem for part in parts.values() for problem in part]
+    plan = planned(every, catalog, known, recipe.diagnose.agreement_sample, recipe.seed)
+    labels = joined(known, await label(plan, asker, catalog, Counter()))
+    skills = {key: one.skills for key, one in labels.items()}
+    return Split(**{name: tuple(with_labels(part, skills)) for name, part in parts.items()}), catalog
 
 
 async def _rounds(setting: Setting, askers: Mapping[str, Rehearsal], failing: Range, how: list[str]) -> list[_Part]:
@@ -195,11 +223,20 @@ async def _rounds(setting: Setting, askers: Mapping[str, Rehearsal], failing: Ra
             other = half.needs.get(name, Need()).requests
             by_failure = (need.requests - other) / (size - size // 2)
             by_attempt = need.requests / size - by_failure
-            more = recipe.rounds / rounds * examined
-            times = [more * max(0.0, by_attempt + by_failure * share) / max(1, need.requests) for share in failing]
-            found.append(_Part(stage, name, need, Range(*times)))
+            asked = [examined * max(0.0, by_attempt + by_failure * share) for share in failing]
+            if stage == "diagnose":
+                asked = [
+                    count + rounds * min(recipe.diagnose.check_right, examined * (1 - share))
+                    for count, share in zip(asked, failing, strict=True)
+                ]
+            times = [recipe.rounds / rounds * count / max(1, need.requests) for count in asked]
+            found.append(_Part(stage, name, need, Range(min(times), max(times))))
             if need.unread:
                 how.append(f"{name}: it has no example, so what follows its replies is not counted")
+    if recipe.diagnose.form == "apart":
+        how.append("no failure is taken to be of form alone (cut off, no answer that can be read): those ask for less")
+    if recipe.diagnose.difficult is not None:
+        how.append("what fails is what its rewards call difficult; the scorer's own work is not in it")
     how.append(
         f"rehearsed on {size:,} attempts of {examined:,} a round and {rounds} of {recipe.rounds} rounds; what is asked "
         "is taken to grow with them"

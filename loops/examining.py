@@ -1,61 +1,75 @@
 """The student answers, the grader scores: examinations of the train problems, and exams."""
 
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
-import msgspec
-
-from lessons.errors import GradeError, RoundError
-from lessons.graders.base import Grader
+from lessons.errors import RoundError
 from lessons.ids import seed_of
 from lessons.records import Attempt, Problem
-from loops.tasks.base import Task, student_prompt
-from students.base import Generation, Progress, Student
+from loops.graders.base import ScoringGrader
+from loops.grading import by_scores, verdicts_of, with_verdict
+from loops.tasks.base import student_prompt
+from loops.work import Work
+from students.base import Generation, Student
 
 MOST_UNGRADED = 0.5
 """Share of attempts that a grader may be unable to tell before the stage stops: beyond it no figure means much."""
 
 
-def examine(
+def sit(
+    work: Work,
+    title: str,
     student: Student,
     problems: Sequence[Problem],
-    task: Task,
-    generation: Generation,
+    counts: Counter[str],
     *,
+    seed: int,
     samples: int = 1,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> list[Attempt]:
+    generation: Generation | None = None,
+) -> list[Attempt]:  # [problem][sample], flat
     """Let the student answer every problem, and grade the answers; in the order of the problems.
+
+    Where the grader chooses by the student's probabilities, no answer is written, and there is one attempt a problem.
+
+    Args:
+        work: whose task, grader and teacher are used.
+        title: what the bar is called.
+        student: who answers.
+        problems: what is asked.
+        counts: gets what a grader that asks a teacher asked and lost (judge/asked, lost/refused, tokens).
+        seed: of the answers that are drawn.
+        samples: answers to each problem.
+        generation: how they are drawn; None: as the recipe says.
 
     Raises:
         RoundError: the grader cannot tell for over half of the answers.
+        BudgetError: the grader asks a teacher, and a cap was reached.
     """
-    prompts = [student_prompt(task.instruction, problem) for problem in problems]
-    given = student.answer(prompts, generation, samples=samples, seed=seed, progress=progress)
-    grader = task.grader
-    attempts = [
-        graded(
-            grader, Attempt(problem=problem, student=student.digest, text=answer.text, sample=sample, cut=answer.cut)
-        )
-        for problem, answers in zip(problems, given, strict=True)
-        for sample, answer in enumerate(answers)
-    ]
+    work.make_room()
+    grader = work.grader
+    with work.listener.bar(title, len(problems)) as progress:
+        if isinstance(grader, ScoringGrader):
+            attempts = by_scores(grader, student, problems, work.task.instruction, progress)
+        else:
+            prompts = [student_prompt(work.task.instruction, problem) for problem in problems]
+            how = generation or work.recipe.student.answer
+            given = student.answer(prompts, how, samples=samples, seed=seed, progress=progress)
+            attempts = [
+                Attempt(problem=problem, student=student.digest, text=answer.text, sample=sample, cut=answer.cut)
+                for problem, answers in zip(problems, given, strict=True)
+                for sample, answer in enumerate(answers)
+            ]
+    if not isinstance(grader, ScoringGrader):
+        asked = [(attempt.problem, attempt.text) for attempt in attempts]
+        verdicts = verdicts_of(grader, asked, work.judging(f"judge {title}", counts))
+        attempts = [with_verdict(attempt, verdict) for attempt, verdict in zip(attempts, verdicts, strict=True)]
     unsure = [attempt for attempt in attempts if not attempt.graded]
     if len(unsure) > MOST_UNGRADED * len(attempts):
         raise RoundError(
             f"the grader could not tell for {len(unsure)} of {len(attempts)} answers; the first: {unsure[0].note}"
         )
     return attempts
-
-
-def graded(grader: Grader, attempt: Attempt) -> Attempt:
-    """Return the attempt with its score; where the grader cannot tell, without one and with its reason."""
-    try:
-        grade = grader.grade(attempt.problem, attempt.text)
-    except GradeError as error:
-        return msgspec.structs.replace(attempt, score=None, note=f"not graded: {error}")
-    return msgspec.structs.replace(attempt, score=grade.score, answer=grade.answer, note=grade.note)
 
 
 def of_round(problems: Sequence[Problem], index: int, per_round: int, seed: int) -> list[Problem]:

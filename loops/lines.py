@@ -1,9 +1,15 @@
 """The lines that a run prints: one a stage, read from what the stage wrote."""
 
+from collections.abc import Mapping
+
+from lessons.records import FORM_ERRORS
 from lessons.skills import SkillProfile
-from loops.records import Change, RoundLearned
+from loops.contamination_records import Contamination
+from loops.error_kinds import advice
+from loops.records import CatalogInfo, Change, FinalExam, NoiseFloor, RoundLearned
 from loops.stages import metrics_of, profile_of
 from loops.store import read_record
+from loops.views.exams_text import alike, final_told
 from loops.views.text import duration, percent
 from loops.work import Work
 
@@ -21,8 +27,24 @@ def header(work: Work) -> None:
     overlap = f"{info.overlap} overlapping left out of" if info.overlap else "no overlap with"
     work.listener.line(
         f"held-out {info.held_out:,} problems frozen, {len(work.catalog.skills)} skills, {overlap} "
-        f"{info.train:,} train problems"
+        f"{info.train:,} train problems" + (f", {info.final:,} problems kept for the final exam" if info.final else "")
     )
+    for note in info.notes:
+        work.listener.line(f"note: {note}")
+
+
+def catalog(work: Work) -> None:
+    """Say where the list of skills comes from, and how well the labels agree."""
+    info = read_record(work.folder.path / "catalog.json", CatalogInfo)
+    if info is None or not (info.labelled or info.unlabelled or info.lost):
+        return  # the problems brought their skills along
+    told = f"{info.labelled:,} problems labelled" + (f", {info.unlabelled:,} fit no skill" if info.unlabelled else "")
+    told += f", {info.lost:,} lost" if info.lost else ""
+    told += f" ({info.kept:,} labels stood already)" if info.kept else ""
+    if info.agreement is not None and info.agreement.kappa is not None:
+        it = info.agreement
+        told += f"    kappa {it.kappa:.2f} [{it.low:.2f}, {it.high:.2f}] of two passes over {it.n:,}"
+    _line(work, "skills", told)
 
 
 def round_begins(work: Work, index: int) -> None:
@@ -37,7 +59,7 @@ def examine(work: Work, index: int) -> None:
     unsure = counts.get("examine/ungraded", 0)
     graded = all_ - unsure
     text = f"{all_:,} attempts    {duration(took)}    accuracy {percent(right / graded if graded else 0)}"
-    _line(work, "examine", text + (f"    {unsure} could not be graded" if unsure else ""))
+    _line(work, "examine", text + (f"    {unsure} could not be graded" if unsure else "") + _judged(counts))
 
 
 def diagnose(work: Work, index: int) -> None:
@@ -45,7 +67,12 @@ def diagnose(work: Work, index: int) -> None:
     counts, _ = _counts(work, index, "diagnose")
     profile = profile_of(work, index)
     weakest = ", ".join(f"{skill} {_accuracy(profile, skill)}" for skill in profile.worst(SHOWN))
-    _line(work, "diagnose", f"{counts.get('diagnose/failures', 0):,} failures    weakest: {weakest}")
+    told = f"{counts.get('diagnose/failures', 0):,} failures"
+    if "rewards/difficult" in counts:
+        told += f", {counts.get('diagnose/missed', 0):,} difficult by their rewards"
+    _line(work, "diagnose", f"{told}    weakest: {weakest}")
+    if counts.get("diagnose/form alone"):
+        _line(work, "", _form_gap(work, counts))
 
 
 def teach(work: Work, index: int) -> None:
@@ -66,16 +93,21 @@ def sift(work: Work, index: int) -> None:
     counts, _ = _counts(work, index, "filter")
     drops = sorted(((k[5:], n) for k, n in counts.items() if k.startswith("drop/")), key=lambda d: -d[1])
     reasons = ", ".join(f"{reason} {count}" for reason, count in drops[:SHOWN])
-    _line(work, "filter", f"{counts.get('filter/kept', 0):,} kept" + (f"    dropped: {reasons}" if drops else ""))
+    _line(
+        work,
+        "filter",
+        f"{counts.get('filter/kept', 0):,} kept" + (f"    dropped: {reasons}" if drops else "") + _judged(counts),
+    )
 
 
 def select(work: Work, index: int) -> None:
     """Say how many rows the student will see."""
     counts, _ = _counts(work, index, "select")
     earlier = f" + {counts['select/earlier']:,} of earlier rounds" if counts.get("select/earlier") else ""
-    _line(
-        work, "select", f"{counts.get('select/new', 0):,} new + {counts.get('select/replayed', 0):,} replayed{earlier}"
-    )
+    text = f"{counts.get('select/new', 0):,} new + {counts.get('select/replayed', 0):,} replayed{earlier}"
+    found = read_record(work.folder.round(index) / "contamination.json", Contamination)
+    told = alike(found) if found else ""
+    _line(work, "select", text + (f"    {told}" if told else ""))
 
 
 def learn(work: Work, index: int) -> None:
@@ -98,14 +130,49 @@ def exam(work: Work, index: int) -> None:
         text += f"    {_change(metrics.change)}"
     if metrics.ungraded:
         text += f"    {metrics.ungraded} could not be graded"
-    _line(work, "exam", text)
-    changes = {s: e.change for s, e in metrics.skills.items() if e.change and e.change.gained != e.change.lost}
+    _line(work, "exam", text + _judged(_counts(work, index, "exam")[0]))
+    changes = {s: e.change for s, e in metrics.skills.items() if e.change and e.change.difference}
     ups = sorted(((s, c) for s, c in changes.items() if c.difference > 0), key=lambda u: -u[1].difference)
     downs = sorted(((s, c) for s, c in changes.items() if c.difference < 0), key=lambda d: d[1].difference)
+    noise = read_record(work.folder.round(0) / "noise.json", NoiseFloor)
     if ups or downs:
-        _line(work, "", f"up: {_named(ups) or 'none'}   down: {_named(downs) or 'none'}")
+        floor = f"   (floor {100 * noise.floor:.1f})" if noise else ""
+        _line(work, "", f"up: {_named(ups) or 'none'}   down: {_named(downs) or 'none'}{floor}")
+    elif noise and not index:
+        _line(
+            work, "noise",
+            f"examined twice: {noise.changed:,} of {noise.n:,} answers differ, {noise.flipped:,} verdicts; "
+            f"floor {100 * noise.floor:.1f}",
+        )  # fmt: skip
     if metrics.change:
         _line(work, "gate", metrics.verdict)
+
+
+def final(work: Work) -> None:
+    """Say how the final exam went, where there was one: the figure to report."""
+    record = read_record(work.folder.path / "final.json", FinalExam)
+    if record is None:
+        return
+    work.listener.line(f"final exam   {final_told(record)}")
+
+
+def _form_gap(work: Work, counts: Mapping[str, int]) -> str:
+    """Return how many failures are of form alone, what that means for the gaps, and what to do about it."""
+    kinds = {kind: counts.get(f"error/{kind}", 0) for kind in sorted(FORM_ERRORS)}
+    told = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items() if count)
+    meant = "no gap of a skill"
+    if counts.get("diagnose/form taken for skills"):
+        meant = "nearly all, so the skills that they need are taken for lacking"
+    form, missed = counts["diagnose/form alone"], counts.get("diagnose/missed", 0)
+    what_to_do = advice(kinds, work.recipe.student.answer.max_tokens)
+    return f"{form:,} of {missed:,} are of form alone ({told}): {meant}; {what_to_do}"
+
+
+def _judged(counts: Mapping[str, int]) -> str:
+    """Return how often a grader asked its teacher; "" where it asks none."""
+    asked, paid_before = counts.get("judge/asked", 0), counts.get("judge/from ledger", 0)
+    again = f" ({paid_before:,} from the ledger)" if paid_before else ""
+    return f"    judge asked {asked:,}{again}" if asked else ""
 
 
 def _named(changes: list[tuple[str, Change]]) -> str:

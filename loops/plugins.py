@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import cache
 from importlib.util import find_spec
@@ -22,15 +22,16 @@ from lessons.errors import InputError
 from lessons.knobs import Nested
 from loops.knobs import REQUIRED, fields_of, hints_of, is_settings, mapping_at, nearest, nested_of, settings_of, shown
 
-FAMILIES = {
-    "task": "loops.tasks",
-    "method": "loops.methods",
-    "filter": "loops.filters",
-    "selector": "loops.selectors",
-    "grader": "lessons.graders",
-    "teacher": "teachers",
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "task": ("loops.tasks",),
+    "method": ("loops.methods",),
+    "filter": ("loops.filters",),
+    "selector": ("loops.selectors",),
+    "grader": ("lessons.graders", "loops.graders"),
+    "scorer": ("loops.scorers",),
+    "teacher": ("teachers",),
 }
-"""Family -> the package whose modules are its plug-ins."""
+"""Family -> the packages whose modules are its plug-ins; no two share a module's name."""
 
 Spec = str | Mapping[str, Any]
 """How a recipe names a plug-in: an id, or a mapping of `id` and knobs."""
@@ -51,8 +52,8 @@ def find(family: str, plugin: str, *, where: str, folder: Path | None = None) ->
     """
     modules = _modules(family)
     if plugin in modules:
-        module = importlib.import_module(f"{FAMILIES[family]}.{plugin}")
-        return getattr(module, modules[plugin])
+        package, name = modules[plugin]
+        return getattr(importlib.import_module(f"{package}.{plugin}"), name)
     if ":" in plugin:
         return _of_the_user(plugin, where, folder)
     raise InputError(f"{where}: there is no {family} {plugin!r}; {nearest(plugin, modules)}")
@@ -140,10 +141,14 @@ def make(cls: type[Any], given: Mapping[str, Any], *, where: str, folder: Path |
         nested = nested_of(kind)
         inner = settings_of(kind)
         try:
-            if nested is not None:
+            if nested is not None and value is None and fields[name] is None:
+                values[name] = None  # none is named, and none need be
+            elif nested is not None:
                 values[name] = _build_nested(nested, value, where=f"{where}.{name}", folder=folder)
             elif inner is not None and value is not None:
                 values[name] = make(inner, mapping_at(value, f"{where}.{name}"), where=f"{where}.{name}", folder=folder)
+            elif value is None and type(None) in typing.get_args(kind):
+                values[name] = None
             else:
                 adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
                 values[name] = adapter.validate_python(value)
@@ -166,7 +171,7 @@ def values_of(settings: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in fields_of(type(settings)):
         value, nested = getattr(settings, name), nested_of(hints.get(name))
-        if nested is None:
+        if nested is None or value is None:
             found[name] = _plain(value)
         elif isinstance(value, list | tuple):
             found[name] = [_spec_of(one, nested) for one in typing.cast(list[Any], value)]
@@ -176,20 +181,22 @@ def values_of(settings: Any) -> dict[str, Any]:
 
 
 @cache
-def _modules(family: str) -> dict[str, str]:
-    """Module name -> class name, read from the sources so that nothing heavy is imported."""
-    spec = find_spec(FAMILIES[family])
+def _modules(family: str) -> dict[str, tuple[str, str]]:
+    """Module name -> (its package, class name), read from the sources so that nothing heavy is imported."""
+    return {name: (package, cls) for package in FAMILIES[family] for name, cls in _modules_of(package)}
+
+
+def _modules_of(package: str) -> Iterator[tuple[str, str]]:
+    spec = find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    found: dict[str, str] = {}
     for info in pkgutil.iter_modules(spec.submodule_search_locations):
         if info.ispkg or info.name == "base":
             continue
         source = Path(next(iter(spec.submodule_search_locations)), f"{info.name}.py").read_text(encoding="utf-8")
         names = _exported(source)
         if len(names) == 1:
-            found[info.name] = names[0]
-    return found
+            yield info.name, names[0]
 
 
 def _exported(source: str) -> list[str]:
@@ -215,7 +222,7 @@ def _spec_of(plugin: Any, nested: Nested) -> dict[str, Any]:
     """Return how a recipe writes a plug-in that was made."""
     cls = type(plugin)
     package, _, module = cls.__module__.rpartition(".")
-    ours = package == FAMILIES[nested.family] and module in _modules(nested.family)
+    ours = _modules(nested.family).get(module, ("", ""))[0] == package
     return {nested.key: module if ours else f"{cls.__module__}:{cls.__qualname__}", **values_of(plugin)}
 
 

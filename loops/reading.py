@@ -1,20 +1,34 @@
 """A run folder, read for people: finished, running or killed. Nothing is loaded before it is asked for.
 
-Any file of a stage may be missing; what is not there is None or an empty stream, never an error. A damaged file is one.
+Any file of a stage may be missing; what is not there is None or an empty stream, never an error. A damaged file is one,
+unless the run is opened forgivingly, as views do: then it is noted in `RunView.faults`, and the rest is still shown.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from lessons.errors import InputError
-from lessons.jsonl import read_jsonl
 from lessons.records import Attempt, Dropped, Lesson, LostReply, Problem, Record
 from lessons.skills import SkillProfile
-from loops.records import STAGES, ExamMetrics, Finished, Marker, RoundLearned, RunInfo
-from loops.store import read_record, read_yaml
+from loops.contamination_records import Contamination
+from loops.faults import Faults
+from loops.records import (
+    STAGES,
+    CatalogInfo,
+    ChosenOn,
+    ExamMetrics,
+    FinalExam,
+    Finished,
+    Frozen,
+    Marker,
+    NoiseFloor,
+    RoundLearned,
+    RunInfo,
+)
+from loops.store import read_yaml
 from teachers.accounts import Account, accounts
 from teachers.ledger import Call, read_calls
 
@@ -27,6 +41,8 @@ class RoundView:
 
     index: int
     folder: Path
+    faults: Faults = field(default_factory=lambda: Faults(Path()), repr=False, compare=False)
+    """Reads the files, and holds what could not be read."""
 
     @cached_property
     def markers(self) -> dict[str, Marker]:
@@ -34,7 +50,7 @@ class RoundView:
         found = {
             marker.stage: marker
             for path in sorted((self.folder / ".done").glob("*.json"))
-            if (marker := read_record(path, Marker)) is not None
+            if (marker := self.faults.record(path, Marker)) is not None
         }
         names = [stage for stage in STAGES if stage in found]
         return {name: found[name] for name in (*names, *sorted(found.keys() - set(names)))}
@@ -42,17 +58,27 @@ class RoundView:
     @cached_property
     def profile(self) -> SkillProfile | None:
         """What the student lacked when the round began; None before `diagnose`."""
-        return read_record(self.folder / "profile.json", SkillProfile)
+        return self.faults.record(self.folder / "profile.json", SkillProfile)
 
     @cached_property
     def learned(self) -> RoundLearned | None:
         """The round's training; None before `learn`."""
-        return read_record(self.folder / "learned.json", RoundLearned)
+        return self.faults.record(self.folder / "learned.json", RoundLearned)
 
     @cached_property
     def metrics(self) -> ExamMetrics | None:
         """The round's exam; None before `exam`."""
-        return read_record(self.folder / "metrics.json", ExamMetrics)
+        return self.faults.record(self.folder / "metrics.json", ExamMetrics)
+
+    @cached_property
+    def contamination(self) -> Contamination | None:
+        """What the round trains on, held against the exams; None before `select`, and in runs of older versions."""
+        return self.faults.record(self.folder / "contamination.json", Contamination)
+
+    @cached_property
+    def noise(self) -> NoiseFloor | None:
+        """Round 0: how far its exam's figures move with nothing learned; None where that was not measured."""
+        return self.faults.record(self.folder / "noise.json", NoiseFloor)
 
     @property
     def next_stage(self) -> str | None:
@@ -74,6 +100,10 @@ class RoundView:
     def exam(self) -> Iterator[Attempt]:
         """Yield the answers to the held-out problems."""
         return self._stream("exam.jsonl", Attempt)
+
+    def final(self) -> Iterator[Attempt]:
+        """Yield the answers to the final problems; only round 0 and the round that the run ended with have some."""
+        return self._stream("final.jsonl", Attempt)
 
     def candidates(self) -> Iterator[Lesson]:
         """Yield what the method made."""
@@ -100,7 +130,7 @@ class RoundView:
         return lesson.provenance.method != "replay" and lesson.provenance.round == self.index
 
     def _stream(self, name: str, kind: type[R]) -> Iterator[R]:
-        return read_jsonl(self.folder / name, kind) if self.has(name) else iter(())
+        return self.faults.stream(self.folder / name, kind)
 
 
 @dataclass(frozen=True)
@@ -108,10 +138,12 @@ class RunView:
     """A run folder. Make it with `RunView.open`; it never writes."""
 
     path: Path
+    faults: Faults = field(repr=False, compare=False)
+    """Reads the files, and holds what could not be read."""
 
     @classmethod
-    def open(cls, path: Path | str) -> "RunView":
-        """Look at a run folder.
+    def open(cls, path: Path | str, *, forgiving: bool = False) -> "RunView":
+        """Look at a run folder. Damaged files are errors, or with `forgiving` are noted and passed over.
 
         Raises:
             InputError: there is no run at this path.
@@ -121,16 +153,16 @@ class RunView:
             raise InputError(f"{folder}: there is no such folder; name the folder of a run")
         if not (folder / "run.json").is_file() and not (folder / "recipe.yaml").is_file():
             raise InputError(f"{folder}: is not a run (it holds neither run.json nor recipe.yaml)")
-        return cls(folder)
+        return cls(folder, Faults(folder, forgiving))
 
     @classmethod
     def of(cls, run: "RunView | Path | str") -> "RunView":
-        """Return the run itself, or open the folder.
+        """Return the run itself, or open the folder as views do: what is damaged is noted and passed over.
 
         Raises:
             InputError: there is no run at this path.
         """
-        return run if isinstance(run, RunView) else cls.open(run)
+        return run if isinstance(run, RunView) else cls.open(run, forgiving=True)
 
     @property
     def name(self) -> str:
@@ -140,18 +172,47 @@ class RunView:
     @cached_property
     def info(self) -> RunInfo | None:
         """What the run is; None where it was stopped before it knew."""
-        return read_record(self.path / "run.json", RunInfo)
+        return self.faults.record(self.path / "run.json", RunInfo)
 
     @cached_property
     def finished(self) -> Finished | None:
         """When the run came to its end, and with which round's student; None where it has not."""
-        return read_record(self.path / "finished.json", Finished)
+        return self.faults.record(self.path / "finished.json", Finished)
+
+    @cached_property
+    def final(self) -> FinalExam | None:
+        """The exam that nothing was chosen on: where it is there, it is the figure to report first."""
+        return self.faults.record(self.path / "final.json", FinalExam)
+
+    @property
+    def noise(self) -> NoiseFloor | None:
+        """How far the exam's figures move with nothing learned; None where that was not measured."""
+        first = self.round(0)
+        return first.noise if first else None
+
+    @property
+    def chosen_on(self) -> ChosenOn:
+        """By what the gate decides which student the run ends with: a figure of these problems is not untouched."""
+        gate = self.recipe.get("gate")
+        if isinstance(gate, dict) and cast(dict[str, Any], gate).get("rule") == "always":
+            return "nothing"
+        return "gate" if (self.path / "problems" / "gate.jsonl").is_file() else "held_out"
+
+    @cached_property
+    def frozen(self) -> Frozen | None:
+        """The parts of the split with the digests of their files; None in runs of older versions."""
+        return self.faults.record(self.path / "problems" / "frozen.json", Frozen)
+
+    @cached_property
+    def catalog_info(self) -> CatalogInfo | None:
+        """How the list of skills and the labels came to be, and how well they agree; None in older runs."""
+        return self.faults.record(self.path / "catalog.json", CatalogInfo)
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The recipe with every default filled in; empty where the file is not there."""
         path = self.path / "recipe.yaml"
-        return read_yaml(path) if path.is_file() else {}
+        return self.faults.spare(path, lambda: read_yaml(path), {}) if path.is_file() else {}
 
     @cached_property
     def rounds(self) -> tuple[RoundView, ...]:
@@ -160,7 +221,7 @@ class RunView:
         if not folder.is_dir():
             return ()
         names = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.isdigit()]
-        return tuple(RoundView(int(name), folder / name) for name in sorted(names, key=int))
+        return tuple(RoundView(int(name), folder / name, self.faults) for name in sorted(names, key=int))
 
     def round(self, index: int) -> RoundView | None:
         """Return a round by its number, or None where it has not begun."""
@@ -173,7 +234,7 @@ class RunView:
 
     @property
     def state(self) -> str:
-        """Where the run stands, for people: "finished", or the round and stage that it is in."""
+        """How far the run is, for people: "finished", or the round and stage. Whether it goes on: `loops.standing`."""
         if self.finished is not None:
             return "finished"
         if not self.rounds:
@@ -184,17 +245,19 @@ class RunView:
         return f"after round {last.index}" if last.index else "after the first exam"
 
     def problems(self, part: str) -> Iterator[Problem]:
-        """Yield the problems of a part: train, pool, warm_up, gate or held_out."""
+        """Yield the problems of a part: train, pool, warm_up, gate, held_out or final."""
         path = self.path / "problems" / f"{part}.jsonl"
-        return read_jsonl(path, Problem) if path.is_file() else iter(())
+        return self.faults.stream(path, Problem)
 
     def calls(self, ids: Iterable[str]) -> Iterator[Call]:
         """Yield the teacher's calls with these ids that the ledger holds."""
         path = self.path / "calls.sqlite"
-        return read_calls(path, ids) if path.is_file() else iter(())
+        if not path.is_file():
+            return iter(())
+        return iter(self.faults.spare(path, lambda: list(read_calls(path, ids)), []))
 
     @cached_property
     def accounts(self) -> dict[str, Account]:
         """What the teacher's calls came to, by purpose; empty without a ledger."""
         path = self.path / "calls.sqlite"
-        return dict(accounts(path)) if path.is_file() else {}
+        return self.faults.spare(path, lambda: dict(accounts(path)), {}) if path.is_file() else {}

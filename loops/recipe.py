@@ -1,7 +1,7 @@
 """The recipe: one YAML file that says what a run is. Every key has one meaning; every error names its key."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +10,16 @@ import yaml
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, digest
 from loops import plugins
+from loops.fitting import fitting_grader
 from loops.knobs import nearest, operational_keys, without
-from loops.settings import CallSettings, DiagnoseSettings, ExamineSettings, GateSettings, StudentSettings
+from loops.settings import (
+    CallSettings,
+    DiagnoseSettings,
+    ExamineSettings,
+    GateSettings,
+    StudentSettings,
+    TrackingSettings,
+)
 from loops.tasks.base import Task
 from students.base import Training
 from teachers.base import Teacher
@@ -35,6 +43,7 @@ class Recipe:
     diagnose: DiagnoseSettings
     gate: GateSettings
     budget: Caps
+    tracking: TrackingSettings
     rounds: int
     seed: int
     operational: frozenset[str] = frozenset()
@@ -58,6 +67,7 @@ class Recipe:
             "diagnose": plugins.values_of(self.diagnose),
             "gate": plugins.values_of(self.gate),
             "budget": plugins.values_of(self.budget),
+            "tracking": plugins.values_of(self.tracking),
             "rounds": self.rounds,
             "seed": self.seed,
         }
@@ -87,7 +97,7 @@ class Recipe:
 _ADAPTER_KEYS = ("rank", "alpha", "dropout")
 _KEYS = (
     "task", "student", "teacher", "method", "filters", "select", "train", "calls", "examine", "diagnose", "gate",
-    "budget", "rounds", "seed",
+    "budget", "tracking", "rounds", "seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
@@ -159,28 +169,52 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
     if not isinstance(filters_given, list | tuple):
         raise InputError(f"filters: expected a list, got {filters_given!r}")
     calls = plugins.make(CallSettings, _mapping(given, "calls"), where="calls")
+    diagnose = plugins.make(DiagnoseSettings, _mapping(given, "diagnose"), where="diagnose", folder=folder)
     teacher, of_teacher = _made("teacher", given["teacher"], "teacher", folder, key="kind")
+    task = _resolved("task", given["task"], "task", folder)
+    method = _resolved("method", given["method"], "method", folder)
+    examine = plugins.make(ExamineSettings, _mapping(given, "examine"), where="examine")
+    filters = tuple(
+        _resolved("filter", spec, f"filters[{index}]", folder)
+        for index, spec in enumerate(cast(list[Any], filters_given))
+    )
+    of_grader = fitting_grader(task, method, filters, examine.samples, folder)
     return Recipe(
-        task=_resolved("task", given["task"], "task", folder),
+        task=task,
         student=student,
         teacher=teacher,
-        method=_resolved("method", given["method"], "method", folder),
-        filters=tuple(
-            _resolved("filter", spec, f"filters[{index}]", folder)
-            for index, spec in enumerate(cast(list[Any], filters_given))
-        ),
+        method=method,
+        filters=filters,
         select=_resolved("selector", given.get("select", "profile"), "select", folder),
         train=training,
         calls=calls,
-        examine=plugins.make(ExamineSettings, _mapping(given, "examine"), where="examine"),
-        diagnose=plugins.make(DiagnoseSettings, _mapping(given, "diagnose"), where="diagnose"),
+        examine=examine,
+        diagnose=_with_catalog(diagnose, folder),
         gate=plugins.make(GateSettings, _mapping(given, "gate"), where="gate"),
         budget=plugins.make(Caps, _mapping(given, "budget"), where="budget"),
+        tracking=plugins.make(TrackingSettings, _mapping(given, "tracking"), where="tracking"),
         rounds=_whole(given, "rounds", default=1, least=1),
         seed=_whole(given, "seed", default=0, least=0),
-        operational=frozenset(("budget", *of_teacher, *operational_keys(calls, "calls."))),
+        operational=frozenset(
+            (
+                "budget",
+                "tracking",
+                "diagnose.catalog.path",
+                *of_teacher,
+                *operational_keys(calls, "calls."),
+                *operational_keys(diagnose, "diagnose."),
+                *of_grader,
+            )
+        ),
         folder=folder,
     )
+
+
+def _with_catalog(settings: DiagnoseSettings, folder: Path | None) -> DiagnoseSettings:
+    """Return the settings with the catalogue's content in place of its path: that is what results depend on."""
+    from loops.catalog_file import inlined
+
+    return replace(settings, catalog=inlined(settings.catalog, folder)) if settings.catalog else settings
 
 
 def _changed(data: Any, change: str) -> dict[str, Any]:

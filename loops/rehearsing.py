@@ -57,7 +57,8 @@ async def rehearse_round(setting: Setting, asker: Rehearsal, index: int, *, size
         for place, (problem, sample) in enumerate(examined)
     ]
     if stage == "diagnose":
-        await diagnosing.by_teacher(attempts, asker, setting.catalog, Counter())
+        way = diagnosing.Way(privileged=setting.recipe.diagnose.privileged, form="skill")
+        await diagnosing.by_teacher(attempts, asker, setting.catalog, Counter(), way)
         return
     diagnosed = [diagnosing.by_needed(attempt) for attempt in attempts]
     method: Method = setting.recipe.make("method", setting.recipe.method, "method")

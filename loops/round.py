@@ -57,8 +57,9 @@ class Round:
 
     @property
     def missed(self) -> list[Attempt]:
-        """The failed attempts, in the order of the problems."""
-        return [attempt for attempt in self.attempts if attempt.failed]
+        """The attempts that call for lessons, in the order of the problems: the failed ones, unless process rewards
+        told which are difficult."""
+        return [attempt for attempt in self.attempts if attempt.missed]
 
     async def ask(
         self, prompt: Prompt[T], n: int = 1, *, sampling: Sampling | None = None, **fields: object

@@ -7,18 +7,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lessons.errors import InputError
-from lessons.jsonl import write_jsonl, write_whole
-from lessons.records import Lesson, Problem, Provenance
+from lessons.jsonl import write_jsonl
+from lessons.records import Lesson, Provenance
 from lessons.skills import SkillProfile
-from loops import diagnosing, lines, stages
-from loops.filters.base import normal
+from loops import catalog_stages, freezing, lines, noise, stages, tracking
+from loops.final_exam import final_exam
+from loops.grading import check_machine
+from loops.heartbeat import Pulse, Watched
 from loops.progress import Listener, Silent
 from loops.recipe import Recipe, differing_keys, load, resolve
 from loops.records import ExamMetrics, Finished, RoundLearned, RunInfo
-from loops.store import RunFolder, dump_yaml, now, read_record, read_yaml, write_record
-from loops.tasks.base import Split, student_prompt
-from loops.work import PARTS, Work
+from loops.store import RunFolder, now, read_record, read_yaml, write_record
+from loops.tasks.base import student_prompt
+from loops.work import Work
 from students.base import Student
+
+DECIDED = (
+    "the exam that is reported also decides which student is kept, so its figure may flatter: give the task gate or "
+    "final problems"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +53,13 @@ class Run:
             InputError: the recipe is wrong, or the folder holds a run of another recipe.
         """
         resolved = recipe if isinstance(recipe, Recipe) else load(Path(recipe))
+        tracking.check(resolved.tracking)
         stem = "run" if isinstance(recipe, Recipe) else Path(recipe).stem
         folder = RunFolder(into or run_name(stem, resolved))
         work = Work(folder=folder, recipe=resolved, listener=listener or Silent())
         with work.listener.bar("student", 0):  # the first time, it is fetched and converted
             _ = work.base  # an unknown student is refused before anything is written
+        check_machine(work.grader)
         folder.start(resolved.plain(), lambda data: resolve(data, folder=resolved.folder).lasting())
         _ = work.budget  # a cap that cannot be kept is refused before anything is paid for
         return cls(work)
@@ -71,17 +80,33 @@ class Run:
         folder.acquire()
         if changes:
             recipe = _changed(path, recipe, changes)
+            tracking.check(recipe.tracking)
             folder.save_recipe(recipe.plain())
-        return cls(Work(folder=folder, recipe=recipe, listener=listener or Silent()))
+        work = Work(folder=folder, recipe=recipe, listener=listener or Silent())
+        check_machine(work.grader)
+        return cls(work)
 
     def __iter__(self) -> Iterator[RoundDone]:
         """Run to the end, a round at a time."""
         work = self.work
         try:
-            freeze(work)
-            student = warm_up(work)
+            with Pulse(self.folder) as pulse:
+                work.begins, work.listener = pulse.begins, Watched(work.listener, pulse)
+                yield from self._rounds(work)
+        finally:
+            work.folder.release()
+
+    def _rounds(self, work: Work) -> Iterator[RoundDone]:
+        try:
+            frozen = freezing.freeze(work)
+            catalog_stages.catalogue(work)
+            if work.folder.info is None:
+                write_record(work.folder.path / "run.json", _info(work, frozen.counts))
+            base = student = warm_up(work)
             lines.header(work)
+            lines.catalog(work)
             stages.exam(work, 0, student, None)
+            noise.measure(work, student)
             lines.exam(work, 0)
             yield self._done(0)
             before, ended = 0, ""
@@ -89,11 +114,15 @@ class Run:
                 lines.round_begins(work, index)
                 marker = stages.examine(work, index, student)
                 lines.examine(work, index)
-                if not marker.counts.get("examine/failed"):
+                by_rewards = work.recipe.diagnose.difficult is not None
+                if not by_rewards and not marker.counts.get("examine/failed"):
                     work.listener.line("  nothing is left to teach: the student fails none of the train problems")
                     break
-                stages.diagnose(work, index)
+                marker = stages.diagnose(work, index)
                 lines.diagnose(work, index)
+                if by_rewards and not marker.counts.get("diagnose/missed"):
+                    work.listener.line("  nothing is left to teach: by their rewards none of the attempts is difficult")
+                    break
                 stages.teach(work, index, student)
                 lines.teach(work, index)
                 stages.sift(work, index)
@@ -111,68 +140,21 @@ class Run:
                 if ended := budget_ended(work, index):
                     work.listener.line(f"  {ended}; the run ends with this round")
                     break
+            final_exam(work, base, before, student)
+            lines.final(work)
             finish(work, before, ended)
         finally:
             work.close()
-            work.folder.release()
 
     def to_the_end(self) -> list[RoundDone]:
         """Run to the end and return every round."""
         return list(self)
 
     def _done(self, index: int) -> RoundDone:
+        tracking.round_done(self.work, index)
         folder = self.work.folder.round(index)
         profile = read_record(folder / "profile.json", SkillProfile)
         return RoundDone(index=index, metrics=stages.metrics_of(self.work, index), profile=profile, folder=folder)
-
-
-def freeze(work: Work) -> None:
-    """Freeze the problems, the exam first; write the catalogue; label problems that have no skills."""
-
-    def do(folder: Path, counts: Counter[str]) -> None:
-        split, overlap = without_overlap(work.task.split(work.recipe.seed))
-        for part in reversed(PARTS):  # the held-out set is frozen before anything else
-            problems: tuple[Problem, ...] = getattr(split, part)
-            if problems or part in ("train", "held_out"):
-                counts[f"freeze/{part}"] = write_jsonl(work.folder.path / "problems" / f"{part}.jsonl", problems)
-        counts["freeze/overlap"] = overlap
-        catalog = work.task.catalog((*split.train, *split.pool))
-        if not catalog.skills:
-            sample = work.recipe.diagnose.skill_sample
-            catalog = work.asking(
-                "skills", counts,
-                lambda caller: diagnosing.write_catalog(split.train, caller, sample, work.rng(0, "catalog")),
-                prefix="catalog",
-            )  # fmt: skip
-        write_whole(work.folder.path / "catalog.yaml", dump_yaml(diagnosing.catalog_yaml(catalog)))
-
-    def do_label(folder: Path, counts: Counter[str]) -> None:
-        every = [problem for part in PARTS for problem in work.read_problems(part)]
-        labels: dict[str, list[str]] = {}
-        if any(not problem.skills for problem in every):
-            labels = work.asking(
-                "label", counts, lambda caller: diagnosing.label(every, caller, work.catalog, counts), prefix="label"
-            )
-        write_whole(folder / "labels.yaml", dump_yaml(labels))
-
-    frozen = work.once(0, "freeze", (), do)
-    work.once(0, "label", ("labels.yaml",), do_label)
-    work.labels = read_yaml(work.folder.round(0) / "labels.yaml")
-    if work.folder.info is None:
-        write_record(work.folder.path / "run.json", _info(work, frozen.counts))
-
-
-def without_overlap(split: Split) -> tuple[Split, int]:
-    """Return the split without train, pool and warm-up problems whose question is in the exam; and how many went."""
-    exams = {normal(problem.question) for problem in (*split.held_out, *split.gate)}
-    clean = {
-        part: tuple(p for p in getattr(split, part) if normal(p.question) not in exams)
-        for part in ("train", "pool", "warm_up")
-    }
-    gone = sum(len(getattr(split, part)) - len(rows) for part, rows in clean.items())
-    if not split.held_out or not clean["train"]:
-        raise InputError("task: there must be at least one train and one held-out problem")
-    return Split(held_out=split.held_out, gate=split.gate, **clean), gone
 
 
 def warm_up(work: Work) -> Student:
@@ -196,8 +178,9 @@ def warm_up(work: Work) -> Student:
         into = work.folder.clear(0, "student")
         with work.listener.bar("warm-up", 0) as progress:
             taught, learned = work.base.learn(
-                lessons, into, work.recipe.train, seed=work.seed(0, "learn"), progress=progress
-            )
+                lessons, into, work.recipe.train,
+                seed=work.seed(0, "learn"), progress=progress, tracking=tracking.tracked(work, 0),
+            )  # fmt: skip
         record = RoundLearned(student=taught.digest, taught=work.base.digest, learned=learned)
         write_record(folder / "learned.json", record)
         counts["learn/lessons"], counts["learn/steps"] = len(lessons), learned.steps
@@ -255,9 +238,21 @@ def _info(work: Work, counts: dict[str, int]) -> RunInfo:
         method=work.recipe.method["id"],
         rounds=work.recipe.rounds,
         held_out=counts.get("freeze/held_out", 0),
+        gate=counts.get("freeze/gate", 0),
+        final=counts.get("freeze/final", 0),
         train=counts.get("freeze/train", 0),
         overlap=counts.get("freeze/overlap", 0),
+        notes=tuple(note for note in (_decided(work), catalog_stages.catalog_note(work)) if note),
     )
+
+
+def _decided(work: Work) -> str:
+    return DECIDED if decided_by_what_is_reported(work) else ""
+
+
+def decided_by_what_is_reported(work: Work) -> bool:
+    """Whether the gate chooses the student by the same problems that its reported figure is of."""
+    return work.recipe.gate.rule != "always" and not work.split.gate and not work.split.final
 
 
 def own_version() -> str:

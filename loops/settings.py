@@ -1,10 +1,12 @@
 """The sections of a recipe that are no plug-ins: their keys, defaults and help."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from lessons.knobs import operational
+from lessons.knobs import Nested, operational
+from loops.scorers.base import ANY, LAST, Cut, StepScorer
 from students.base import Generation
+from students.tracking import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,28 @@ class ExamineSettings:
     problems show what the student can do; problems that it was taught show what it remembers."""
     samples: int = 1
     """Answers to each problem; above 1, set student.answer.temperature."""
+    noise: bool = True
+    """Examine the student before any lesson twice, so that it is known how far the exam's figures move by themselves:
+    one exam more in a run. With temperature 0 that is nearly nothing, and can be left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifficultSettings:
+    """Which attempts call for lessons, by the rewards of their steps instead of the grader."""
+
+    scorer: Annotated[StepScorer, Nested("scorer", key="id")]
+    """Who gives the rewards; see `tutelage methods scorer`."""
+    steps: Cut = "auto"
+    """Where an answer is cut into steps: `paragraphs`, `lines`, `sentences`; `auto` takes paragraphs where it has
+    several, else lines."""
+    tau1: float = LAST
+    """An attempt is difficult where its last reward or their mean is at most this, in [0, 1] (STAT: 0.85)."""
+    tau2: float = ANY
+    """It is too where a reward before the last is at most this, in [0, 1] (STAT: 0.7)."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.tau1 <= 1 and 0 <= self.tau2 <= 1):
+            raise ValueError(f"tau1 and tau2 must lie in [0, 1], got {self.tau1:g} and {self.tau2:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +85,32 @@ class DiagnoseSettings:
     by: Literal["teacher", "needed"] = "teacher"
     """`teacher` asks for the missing skills of each failed attempt (arXiv 2510.10023, step 2); `needed` takes the
     skills that the problem is labelled with, and asks nobody."""
+    form: Literal["apart", "skill"] = "apart"
+    """What failures of form alone are (cut off, or without an answer that can be read): `apart` asks nobody about them
+    and counts no gap of a skill, unless nearly all failures are such; `skill` looks at them like at any other."""
+    privileged: bool = False
+    """Whether the teacher sees the reference solution or answer when it looks at an attempt; in STAT it does not."""
+    check_right: int = 0
+    """Right attempts of a round that the teacher judges too, so that its false alarms are known; they are no gaps."""
+    difficult: DifficultSettings | None = None
+    """Take what process rewards call difficult for what is to be taught, in the place of what the grader calls wrong
+    (arXiv 2510.10023, step 1); null: the grader decides."""
+    catalog: str | dict[str, Any] = ""
+    """The closed list of skills, a YAML file that `tutelage catalog` writes or you do; relative to the recipe's folder.
+    Labels that lie beside it are taken over. Empty: the task's skills, or else the teacher writes the list."""
     skill_sample: int = 60
-    """Problems whose skills the teacher names to write the catalogue, where the task brings none."""
+    """Problems of each subject whose skills the teacher names to write the catalogue, where nobody gives it."""
+    agreement_sample: int = 100
+    """Problems that the teacher labels twice, to see whether its labels hold (Cohen's kappa); 0: none."""
+
+    def __post_init__(self) -> None:
+        if self.check_right < 0:
+            raise ValueError(f"check_right must be at least 0, got {self.check_right}")
+        if self.skill_sample < 1 or self.agreement_sample < 0:
+            raise ValueError(
+                f"skill_sample must be at least 1 and agreement_sample at least 0, got {self.skill_sample} and "
+                f"{self.agreement_sample}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +121,13 @@ class GateSettings:
     """`significant`: better in a paired test; `better`: more right answers; `always`: keep every round's student."""
     alpha: float = 0.05
     """Two-sided level of the paired test (McNemar, exact)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """Where the run's curves go beside the run folder. Changes nothing that a run comes to."""
+
+    report_to: tuple[Reporter, ...] = operational(())
+    """TRL's trackers: tensorboard, wandb, trackio, mlflow; the loop's own figures go into the same run."""
+    project: str = operational("tutelage")
+    """Name that the tracker files the run under."""

@@ -1,6 +1,7 @@
 """The stages of a round. Each is a function of what earlier stages wrote, and is done once."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,11 +10,13 @@ from lessons.errors import RoundError
 from lessons.jsonl import write_jsonl
 from lessons.records import Attempt, Dropped, Lesson, LostReply
 from lessons.skills import SkillProfile
-from loops import diagnosing, gate
-from loops.examining import examine as let_answer
-from loops.examining import of_round
+from loops import gate, tracking
+from loops.auditing import audit_round
+from loops.diagnosis_stage import diagnosed
+from loops.examining import of_round, sit
 from loops.filters.base import Context, Filter, apply, normal
 from loops.filters.overlap import Overlap
+from loops.grading import grades_for
 from loops.methods.base import Method
 from loops.records import ExamMetrics, Marker, RoundLearned
 from loops.replay import replayed
@@ -30,17 +33,8 @@ def examine(work: Work, index: int, student: Student) -> Marker:
 
     def do(folder: Path, counts: Counter[str]) -> None:
         problems = of_round(work.split.train, index, work.recipe.examine.per_round, work.recipe.seed)
-        work.make_room()
-        with work.listener.bar("examine", len(problems)) as progress:
-            attempts = let_answer(
-                student,
-                problems,
-                work.task,
-                work.recipe.student.answer,
-                samples=work.recipe.examine.samples,
-                seed=work.seed(index, "examine"),
-                progress=progress,
-            )
+        samples, seed = work.recipe.examine.samples, work.seed(index, "examine")
+        attempts = sit(work, "examine", student, problems, counts, samples=samples, seed=seed)
         counts["examine/attempts"] = write_jsonl(folder / "answers.jsonl", attempts)
         counts["examine/right"] = sum(attempt.right for attempt in attempts)
         counts["examine/failed"] = sum(attempt.failed for attempt in attempts)
@@ -50,25 +44,12 @@ def examine(work: Work, index: int, student: Student) -> Marker:
 
 
 def diagnose(work: Work, index: int) -> Marker:
-    """Skills lacked by each failed attempt -> attempts.jsonl, profile.json."""
+    """How each attempt went wrong, and the skills that it lacked -> attempts.jsonl, profile.json."""
 
     def do(folder: Path, counts: Counter[str]) -> None:
-        attempts = work.read(index, "answers.jsonl", Attempt)
-        notes: Counter[str] = Counter()
-        if work.recipe.diagnose.by == "needed":
-            found = [diagnosing.by_needed(attempt) for attempt in attempts]
-        else:
-            found = work.asking(
-                "diagnose",
-                counts,
-                lambda caller: diagnosing.by_teacher(attempts, caller, work.catalog, notes),
-                prefix="diagnose",
-            )
-        profile = SkillProfile.of(found, work.catalog.names)
-        counts.update({f"diagnose/{note}": count for note, count in notes.items()})
-        counts["diagnose/failures"] = sum(attempt.failed for attempt in found)
+        found = diagnosed(work, index, folder, counts)
         write_jsonl(folder / "attempts.jsonl", found)
-        write_record(folder / "profile.json", profile)
+        write_record(folder / "profile.json", SkillProfile.of(found, work.catalog.names))
 
     return work.once(index, "diagnose", ("attempts.jsonl", "profile.json"), do)
 
@@ -110,6 +91,8 @@ def sift(work: Work, index: int) -> Marker:
             for place, spec in enumerate(work.recipe.filters)
         ]
         for name, judge in [*filters, ("overlap", Overlap())]:
+            grades = grades_for(judge, work.grader, lessons, work.judging("judge lessons", counts))
+            context = replace(context, grades={**context.grades, **grades})
             lessons, gone = apply(name, judge, lessons, context)
             dropped += gone
         counts["filter/kept"] = write_jsonl(folder / "kept.jsonl", lessons)
@@ -121,7 +104,7 @@ def sift(work: Work, index: int) -> Marker:
 
 
 def select(work: Work, index: int) -> Marker:
-    """Budget, weights from the profile, order, replayed rows -> lessons.jsonl."""
+    """Budget, weights from the profile, order, replayed rows -> lessons.jsonl; the audit -> contamination.json."""
 
     def do(folder: Path, counts: Counter[str]) -> None:
         selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
@@ -151,8 +134,9 @@ def select(work: Work, index: int) -> Marker:
         counts.update({f"skill/{skill}": 0 for skill in profile.rows})
         counts.update(f"skill/{lesson.provenance.skill}" for lesson in chosen)
         write_jsonl(folder / "lessons.jsonl", lessons)
+        counts.update({f"contamination/{kind}": rows for kind, rows in audit_round(work, index, folder).rows.items()})
 
-    return work.once(index, "select", ("lessons.jsonl",), do)
+    return work.once(index, "select", ("lessons.jsonl", "contamination.json"), do)
 
 
 def learn(work: Work, index: int, student: Student) -> Marker:
@@ -165,8 +149,9 @@ def learn(work: Work, index: int, student: Student) -> Marker:
         with work.listener.bar("learn", 0) as progress:
             start = work.base if work.recipe.train.start == "base" else student
             next_student, learned = start.learn(
-                lessons, into, work.recipe.train, seed=work.seed(index, "learn"), progress=progress
-            )
+                lessons, into, work.recipe.train,
+                seed=work.seed(index, "learn"), progress=progress, tracking=tracking.tracked(work, index),
+            )  # fmt: skip
         record = RoundLearned(student=next_student.digest, taught=start.digest, learned=learned)
         write_record(folder / "learned.json", record)
         counts["learn/lessons"] = len(lessons)
@@ -179,14 +164,9 @@ def exam(work: Work, index: int, student: Student, before: int | None) -> Marker
     """The held-out set, a paired test against the student before, the gate -> exam.jsonl, metrics.json."""
 
     def do(folder: Path, counts: Counter[str]) -> None:
-        work.make_room()
         parts = [("exam", work.split.held_out)] + ([("gate", work.split.gate)] if work.split.gate else [])
         for name, problems in parts:
-            with work.listener.bar(name, len(problems)) as progress:
-                attempts = let_answer(
-                    student, problems, work.task, work.recipe.student.answer,
-                    seed=work.seed(0, "exam"), progress=progress,
-                )  # fmt: skip
+            attempts = sit(work, name, student, problems, counts, seed=work.seed(0, "exam"))
             write_jsonl(folder / f"{name}.jsonl", attempts)
         metrics = _metrics(work, index, student.digest, before)
         counts["exam/right"], counts["exam/graded"] = metrics.right, metrics.n
@@ -239,11 +219,11 @@ def _metrics(work: Work, index: int, digest: str, before: int | None) -> ExamMet
 
 
 def _context(work: Work, index: int) -> Context:
-    exams = (*work.split.held_out, *work.split.gate)
     return Context(
-        grader=work.task.grader,
-        held_out=frozenset(normal(problem.question) for problem in exams),
+        grader=work.grader,
+        held_out=frozenset(normal(problem.question) for _, problem in work.exams.problems),
         trained=frozenset(lesson.id for lesson in earlier_lessons(work, index)),
+        exams=work.exams,
     )
 
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from lessons.errors import InputError
 from lessons.jsonl import write_whole
 from lessons.records import Record
-from loops.records import Clock, Marker, RunInfo
+from loops.records import Clock, Marker, Prompts, RunInfo
 
 R = TypeVar("R", bound=Record)
 
@@ -85,6 +85,13 @@ class RunFolder:
     def note_seconds(self, seconds: float) -> None:
         """Note how many seconds processes have worked at this run in all."""
         write_record(self.path / "clock.json", Clock(seconds=round(seconds, 1)))
+
+    def note_prompts(self, versions: Mapping[str, Iterable[str]]) -> None:
+        """Add to the versions of the prompts that the run has asked with: `prompts.json`, name -> content ids."""
+        noted = read_record(self.path / "prompts.json", Prompts) or Prompts()
+        merged = {name: tuple(sorted({*noted.versions.get(name, ()), *found})) for name, found in versions.items()}
+        if any(noted.versions.get(name) != found for name, found in merged.items()):
+            write_record(self.path / "prompts.json", Prompts(versions={**noted.versions, **merged}))
 
     def acquire(self) -> None:
         """Take the folder for this process; it is given back when the process ends, however it ends.

@@ -1,42 +1,39 @@
 """What the stages of a run share: the folder, the recipe, the made parts, and the rule that a stage is done once."""
 
-import asyncio
-import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from lessons.errors import BudgetError, InputError, TutelageError
+from lessons.errors import InputError
+from lessons.graders.base import Grader
 from lessons.ids import seed_of
 from lessons.jsonl import read_jsonl
-from lessons.places import cache_folder
 from lessons.records import Problem, Record
 from lessons.skills import Skill, SkillCatalog
-from loops.live import Live
+from loops.asking import asked, run_async
+from loops.exam_index import ExamIndex
+from loops.graders.base import Ask, AskingGrader
 from loops.progress import Listener
 from loops.recipe import Recipe
-from loops.records import Marker
+from loops.records import EXAMS, Marker
 from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
+from loops.tracking import Tracker
 from students.base import Student
-from teachers.accounts import account
+from teachers.accounts import account, entries
 from teachers.base import HoldingTeacher, Teacher
 from teachers.budget import Budget
-from teachers.calls import Caller, CallTotals
-from teachers.ledger import Ledger
-from teachers.prices import FREE, prices_of
-from teachers.rescue import set_aside_if_damaged
+from teachers.calls import Caller
+from teachers.pool_members import dearest
+from teachers.prices import prices_of
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
-
-NOTE_EVERY = 10.0
-"""Seconds between two notes of how long a run has worked, while it asks."""
 
 PARTS = ("train", "pool", "warm_up", "gate", "final", "held_out")
 """The parts of a split, as files of the run folder's `problems`."""
@@ -53,6 +50,8 @@ class Work:
     """Since this process took the run up."""
     working: bool = False
     """Whether this process has done any of the run's work, so that its time counts."""
+    begins: Callable[[int, str], object] = lambda index, stage: None
+    """Told the round and the name of a stage whose work begins."""
     labels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """Problem id -> skills, for tasks whose problems bring none."""
 
@@ -60,6 +59,17 @@ class Work:
     def task(self) -> Task:
         """The task."""
         return self.recipe.make_task()
+
+    @cached_property
+    def grader(self) -> Grader:
+        """The task's grader, made once: a teacher of its own may hold memory."""
+        return self.task.grader
+
+    @property
+    def judge(self) -> Teacher:
+        """Who is asked by a grader that asks a teacher: its own, else the run's."""
+        own = self.grader.teacher if isinstance(self.grader, AskingGrader) else None
+        return own or self.teacher
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -76,7 +86,7 @@ class Work:
     @cached_property
     def split(self) -> Split:
         """The frozen problems, with their skills."""
-        from loops.diagnosing import with_labels
+        from loops.cataloguing import with_labels
 
         parts = {name: tuple(with_labels(self.read_problems(name), self.labels)) for name in PARTS}
         return Split(**parts)
@@ -86,6 +96,11 @@ class Work:
         """The closed list of skills, from its file."""
         rows = read_yaml(self.folder.path / "catalog.yaml").get("skills") or []
         return SkillCatalog(skills=tuple(Skill(**row) for row in rows))
+
+    @cached_property
+    def exams(self) -> ExamIndex:
+        """Every problem that no lesson may come near, by its words."""
+        return ExamIndex({part: getattr(self.split, part) for part in EXAMS}, self.split.train)
 
     def read_problems(self, part: str) -> list[Problem]:
         """Return a part of the split as it was frozen; an absent part is empty."""
@@ -114,7 +129,10 @@ class Work:
         watch = Stopwatch()
         counts: Counter[str] = Counter()
         self.working = True
+        self.begins(index, stage)
         do(self.folder.round(index), counts)
+        with suppress(InputError):  # a damaged ledger is said by the next stage that asks; this one is done
+            counts["ledger/calls"] = entries(self.folder.path / "calls.sqlite")
         marker = self.folder.finish(index, stage, outputs, counts, watch.seconds)
         self.note_time()
         return marker
@@ -127,11 +145,18 @@ class Work:
             InputError: dollars are capped, and the teacher's prices are not known.
         """
         spent = account(self.folder.path / "calls.sqlite").paid
-        return Budget(self.recipe.budget, spent, prices=prices_of(self.teacher), hours=self._worked_before / 3600)
+        prices = dearest([prices_of(self.teacher), prices_of(self.judge)])
+        return Budget(self.recipe.budget, spent, prices=prices, hours=self._worked_before / 3600)
 
     @cached_property
     def _worked_before(self) -> float:
         return self.folder.seconds_worked
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """Where the run's curves go beside its folder."""
+        path = self.folder.path
+        return Tracker(self.recipe.tracking, path / "tracking", path.name, self.recipe.lasting())
 
     def note_time(self) -> None:
         """Note how long the run has worked, so that a kill loses little of it."""
@@ -140,139 +165,40 @@ class Work:
 
     def make_room(self) -> None:
         """Let a teacher that needs the student's memory give it back; the next call to it takes it again."""
-        teacher = self.__dict__.get("teacher")
-        if isinstance(teacher, HoldingTeacher) and teacher.placement == "shared":
-            teacher.close()
+        for teacher in self._teachers():
+            if teacher.placement == "shared":
+                teacher.close()
 
     def close(self) -> None:
         """Give back all that the run held, and note how long it has worked."""
-        teacher = self.__dict__.get("teacher")
-        if isinstance(teacher, HoldingTeacher):
+        for teacher in self._teachers():
             teacher.close()
+        self.tracker.close()
         self.note_time()
 
+    def _teachers(self) -> list[HoldingTeacher]:
+        """Return the teachers that were made so far and hold memory or processes."""
+        made = [self.__dict__.get("teacher"), getattr(self.__dict__.get("grader"), "teacher", None)]
+        return [teacher for teacher in made if isinstance(teacher, HoldingTeacher)]
+
     def asking(
-        self, title: str, counts: Counter[str], do: Callable[[Caller], Awaitable[T]], *, prefix: str = "teach"
+        self,
+        title: str,
+        counts: Counter[str],
+        do: Callable[[Caller], Awaitable[T]],
+        *,
+        prefix: str = "teach",
+        teacher: Teacher | None = None,
     ) -> T:
         """Run what asks the teacher, on the one path of a call, with its progress; what it cost goes into `counts`.
+
+        `teacher`: who is asked where it is not the run's.
 
         Raises:
             BudgetError: a cap was reached, and `budget.at_cap` or the stage does not let it go on with what there is.
         """
-        return run_async(asked(self, title, counts, do, prefix))
+        return run_async(asked(self, title, counts, do, prefix, teacher or self.teacher))
 
-
-async def asked(work: Work, title: str, counts: Counter[str], do: Callable[[Caller], Awaitable[T]], prefix: str) -> T:
-    """See `Work.asking`."""
-    path, cache, teacher = (
-        work.folder.path / "calls.sqlite",
-        shared_cache(work.recipe.calls.cache, work.teacher),
-        work.teacher,
-    )
-    for ledger_path in (path, cache):
-        if ledger_path is not None:
-            set_aside_if_damaged(ledger_path, work.listener.line)
-    budget, noted = work.budget, work.watch.seconds
-    try:
-        budget.check()
-    except BudgetError:
-        raise spent_up(work) from None
-    live = Live(budget=budget, limiters=lambda: getattr(teacher, "limiters", ()))
-    with opened(work, path, cache) as ledger, work.listener.live(title) as told:
-
-        def changed(totals: CallTotals) -> None:
-            nonlocal noted
-            told(totals.parsed + totals.lost.total(), totals.asked, lambda: live.line(totals))
-            if work.watch.seconds - noted > NOTE_EVERY:
-                noted = work.watch.seconds
-                work.note_time()
-
-        settings = work.recipe.calls
-        caller = Caller(
-            teacher,
-            ledger,
-            in_flight=settings.in_flight,
-            seed=work.recipe.seed,
-            budget=budget,
-            on_change=changed,
-        )
-        try:
-            found = await do(caller)
-        except TutelageError:
-            if caller.totals.lost["budget"]:  # what failed, failed for want of replies
-                raise spent_up(work) from None
-            raise
-        finally:
-            counts.update(counted(caller.totals, prefix))
-            await teacher.aclose()
-        finishes = work.recipe.budget.at_cap == "finish" and prefix == "teach" and caller.totals.parsed
-        if caller.totals.lost["budget"] and not finishes:
-            raise spent_up(work)
-        return found
-
-
-def opened(work: Work, path: Path, cache: Path | None) -> Ledger:
-    """Open the run's ledger, with the cache that runs share where that can be opened too."""
-    try:
-        return Ledger.open(path, cache=cache)
-    except InputError as error:
-        if cache is None or str(cache) not in str(error):
-            raise
-        work.listener.line(f"{error}; the run goes on without the replies of other runs")
-        return Ledger.open(path)
-
-
-def spent_up(work: Work) -> BudgetError:
-    """Return the error of a cap that was reached, with how to go on."""
-    kind = work.budget.over
-    cap = getattr(work.recipe.budget, kind)
-    return BudgetError(
-        f"{work.budget.reached}; what is paid for is kept: go on with tutelage resume {work.folder.path} "
-        f"--set budget.{kind}={2 * cap:g}"
-    )
-
-
-def shared_cache(wanted: bool, teacher: Teacher) -> Path | None:
-    """Return the file of the replies that the user's runs share; None where they are not to be shared.
-
-    A program's replies are not: they cost nothing. The environment variable TUTELAGE_CALLS names another file, or is
-    "off".
-    """
-    if not wanted or prices_of(teacher) is FREE:
-        return None
-    told = os.environ.get("TUTELAGE_CALLS", "")
-    if told == "off":
-        return None
-    path = Path(told).expanduser() if told else cache_folder() / "calls.sqlite"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{path.parent}: the cache of replies cannot be made ({error.strerror}): set calls.cache to false, or "
-            "TUTELAGE_CALLS to another file"
-        ) from error
-    return path
-
-
-def counted(totals: CallTotals, prefix: str) -> dict[str, int]:
-    """Return what a stage's calls came to, as `area/name` counts."""
-    counts = {
-        f"{prefix}/asked": totals.asked,
-        f"{prefix}/from ledger": totals.from_ledger,
-        f"{prefix}/from cache": totals.from_cache,
-        f"{prefix}/answered": totals.answered,
-        f"{prefix}/parsed": totals.parsed,
-    }
-    counts |= {f"lost/{reason}": count for reason, count in totals.lost.items()}
-    counts |= {f"tokens/{kind}": count for kind, count in totals.tokens.items()}
-    return counts
-
-
-def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where a loop runs already (a notebook): then in a thread of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, work).result()
+    def judging(self, title: str, counts: Counter[str]) -> Ask:
+        """Return what gives a grader its teacher, on the one path of a call; its calls are counted as `judge/...`."""
+        return lambda do: self.asking(title, counts, do, prefix="judge", teacher=self.judge)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from lessons.records import Lesson, Message, Record
+from students.tracking import Tracking
 
 Progress = Callable[[int, int], None]
 """Called with (done, of how many) while something long goes on."""
@@ -125,8 +126,11 @@ class Student(Protocol):
         *,
         seed: int = 0,
         progress: Progress | None = None,
+        tracking: Tracking | None = None,
     ) -> tuple["Student", Learned]:
         """Train on lessons and save the next student's weights (safetensors) in the folder `into`.
+
+        tracking: where the curves are sent, step by step; None for nowhere.
 
         Raises:
             StudentError: the lessons would train silently wrong: no trained tokens, too long, an empty completion.

@@ -8,15 +8,16 @@ from typing import Any
 from lessons.errors import StudentError
 from lessons.ids import content_id, seed_of
 from lessons.records import Lesson, Message
-from students.adapters import read_note, save_adapter
+from students.adapters import AdapterNote, read_note, save_adapter
 from students.base import Answer, Generation, Learned, Progress, Training
 from students.chats import prompt_tokens, row_tokens, text_of
 from students.decode import batches, decode
 from students.learning import train
 from students.models import Base, with_weights
 from students.preflight import preflight
-from students.runtime import Precision, device, dtype_of, prepare, quiet, threads_set
+from students.runtime import Precision, device, dtype_of, give_back, prepare, quiet, threads_set
 from students.scoring import score_rows
+from students.tracking import Tracking
 
 SCORE_TOKENS = 8192
 """Positions in one batch of `score`."""
@@ -58,6 +59,11 @@ class HFStudent:
         return self._adapter[0] if self._adapter else None
 
     @property
+    def learned(self) -> tuple[Path, AdapterNote] | None:
+        """What it has learned, as its folder and what that says of itself; None before any lesson."""
+        return self._adapter
+
+    @property
     def digest(self) -> str:
         """Content id of base and adapter."""
         learned = self._adapter[1].content if self._adapter else None
@@ -74,7 +80,7 @@ class HFStudent:
     def close(self) -> None:
         """Give back the memory of the loaded model; the next call loads it again."""
         self._loaded = None
-        _give_back()
+        give_back()
 
     def answer(
         self,
@@ -167,6 +173,7 @@ class HFStudent:
         *,
         seed: int = 0,
         progress: Progress | None = None,
+        tracking: Tracking | None = None,
     ) -> tuple["HFStudent", Learned]:
         """Train on lessons and save the next student's weights in `into/adapter-<content id>`.
 
@@ -178,8 +185,9 @@ class HFStudent:
         checked = preflight(self.tokenizer, lessons, self.stops, max_length=training.max_length, context=self.positions)
         self.close()
         outcome = train(
-            self.base, self._adapter, checked, training, tokenizer=self.tokenizer, seed=seed, progress=progress
-        )
+            self.base, self._adapter, checked, training,
+            tokenizer=self.tokenizer, seed=seed, progress=progress, tracking=tracking,
+        )  # fmt: skip
         folder = save_adapter(
             into,
             outcome.tensors,
@@ -189,7 +197,7 @@ class HFStudent:
             base_name=self.base.name,
             rank=training.rank,
         )
-        _give_back()
+        give_back()
         tenth = max(1, len(outcome.losses) // 10)
         learned = Learned(
             lessons=len(lessons),
@@ -234,14 +242,3 @@ class HFStudent:
                 f"{self.name} has {self.positions} positions; a text of {longest} tokens"
                 + (f" and max_tokens {more} do not fit: lower generation.max_tokens" if more else " does not fit")
             )
-
-
-def _give_back() -> None:
-    """Have Python and the GPU's allocator let go of a model that nothing holds any more."""
-    import gc
-    import sys
-
-    gc.collect()
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()

@@ -15,6 +15,7 @@ from students.models import Base, peft_model, whole_model
 from students.preflight import Checked
 from students.runtime import computes_in_bfloat16, device, dtype_of, quiet, random_state_kept, threads_set
 from students.scoring import LOGITS
+from students.tracking import Tracking, follow, reporting
 from students.trainer import collator, optimizer_class, trainer_class
 
 
@@ -40,6 +41,7 @@ def train(
     tokenizer: Any,
     seed: int,
     progress: Progress | None,
+    tracking: Tracking | None = None,
 ) -> Outcome:
     """Train an adapter (or all weights, rank 0) on checked lessons.
 
@@ -57,8 +59,9 @@ def train(
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = optimizer_class()(weights, learning_rate=training.learning_rate, decay=training.weight_decay)
         trainer = _trainer(
-            model, optimizer, checked, training, tokenizer=tokenizer, seed=seed, work=work, progress=progress
-        )
+            model, optimizer, checked, training,
+            tokenizer=tokenizer, seed=seed, work=work, progress=progress, tracking=tracking,
+        )  # fmt: skip
         trainer.train()
         losses = tuple(trainer.losses)
         if not all(math.isfinite(loss) for loss in losses):
@@ -109,7 +112,7 @@ def _same_shape(last: tuple[Path, AdapterNote], training: Training) -> None:
 
 def _trainer(
     model: Any, optimizer: Any, checked: Checked, training: Training, *, tokenizer: Any, seed: int, work: str,
-    progress: Progress | None,
+    progress: Progress | None, tracking: Tracking | None,
 ) -> Any:  # fmt: skip
     from datasets import Dataset
     from transformers import PrinterCallback
@@ -137,11 +140,10 @@ def _trainer(
         bf16=False,  # the weights themselves are in the dtype that computes
         activation_checkpointing=False,
         save_strategy="no",
-        logging_strategy="no",
         eval_strategy="no",
-        report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=not on_cpu,
+        **reporting(tracking),
     )
     rows = [
         {"prompt_ids": row.prompt, "completion_ids": row.completion, "weight": weight}
@@ -157,6 +159,7 @@ def _trainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(trainer.StepEnd(trainer, progress))
+    follow(trainer, tracking)
     return trainer
 
 

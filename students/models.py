@@ -26,8 +26,8 @@ class Base(Protocol):
         """Content id of weights, configuration, tokenizer and chat template."""
         ...
 
-    def tokenizer(self) -> Any:
-        """Return the tokenizer, with a chat template, a token that ends a turn, and one for padding."""
+    def tokenizer(self, *, chat: bool = True) -> Any:
+        """Return the tokenizer, with a token that ends a turn, one for padding, and (`chat`) a chat template."""
         ...
 
     def stop_ids(self) -> frozenset[int]:
@@ -60,16 +60,16 @@ class FolderBase:
         self.name = name or folder.resolve().name
         self.fingerprint = model_fingerprint(folder)
 
-    def tokenizer(self) -> Any:
+    def tokenizer(self, *, chat: bool = True) -> Any:
         """Load the tokenizer.
 
         Raises:
-            StudentError: it has no chat template, or no token that ends a turn.
+            StudentError: it has no chat template though one is asked for, or no token that ends a turn.
         """
         from transformers import AutoTokenizer
 
         tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, local_files_only=True)
-        if not tokenizer.chat_template:
+        if chat and not tokenizer.chat_template:
             raise StudentError(f"{self.folder}: its tokenizer has no chat template; use an instruct model, or add one")
         if tokenizer.eos_token_id is None:
             raise StudentError(f"{self.folder}: its tokenizer has no eos_token, so no answer would ever end")

@@ -27,14 +27,21 @@ def open_student(
         InputError: there is no such model; says in one line what was looked for and why it was not found.
         StudentError: the adapter is damaged, or belongs to another model.
     """
+    if model == "tiny" and precision == "auto":
+        precision = "float32"  # so small a model is no faster in bfloat16
+    return HFStudent(open_base(model), adapter=adapter, precision=precision, threads=threads)
+
+
+def open_base(model: str) -> Base:
+    """Return a base model, named as `open_student` names it.
+
+    Raises:
+        InputError: there is no such model; says in one line what was looked for and why it was not found.
+    """
     if model == "tiny":
-        from students.tiny import tiny
+        from students.tiny import TinyBase
 
-        return tiny(adapter=adapter, precision="float32" if precision == "auto" else precision, threads=threads)
-    return HFStudent(_base(model), adapter=adapter, precision=precision, threads=threads)
-
-
-def _base(model: str) -> Base:
+        return TinyBase()
     if model.startswith("wheel:"):
         from students.wheel import wheel_model
 

@@ -49,6 +49,17 @@ def quiet() -> Generator[None]:
         trl_logger.setLevel(level)
 
 
+def give_back() -> None:
+    """Have Python and the GPU's allocator let go of a model that nothing holds any more."""
+    import gc
+    import sys
+
+    gc.collect()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def random_state_kept() -> Generator[None]:
     """Give the global random states back as they were: training seeds them, and a caller may be using them."""

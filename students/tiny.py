@@ -39,8 +39,8 @@ class TinyBase:
         """Content id of everything that the model is made from."""
         return content_id("tiny", seed=self.seed, template=self.template, shape=SHAPE)
 
-    def tokenizer(self) -> Any:
-        """Make the tokenizer."""
+    def tokenizer(self, *, chat: bool = True) -> Any:
+        """Make the tokenizer; it always has a chat template."""
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
         from transformers import PreTrainedTokenizerFast
 

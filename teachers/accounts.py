@@ -1,7 +1,8 @@
 """What a ledger's calls came to: what a run used, what it paid for, what a shared cache saved it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,11 @@ _COUNT = """
 SELECT purpose, paid, count(*), count(*) - sum(whole), count(*) - count(completion), total(seconds),
     sum(prompt), sum(cached_prompt), sum(completion), sum(reasoning), sum(usd), count(*) - count(usd)
 FROM bill GROUP BY purpose, paid
+"""
+_UNTIL = """
+SELECT CASE {} END, paid, count(*), count(*) - count(completion), total(seconds),
+    sum(prompt), sum(cached_prompt), sum(completion), sum(reasoning), sum(usd), count(*) - count(usd)
+FROM numbered WHERE number <= ? GROUP BY 1, 2
 """
 _ORDER = "SELECT purpose FROM calls GROUP BY purpose ORDER BY min(rowid)"
 
@@ -105,6 +111,45 @@ def account(path: Path) -> Account:
         InputError: the ledger is damaged.
     """
     return sum(accounts(path).values(), Account()) if path.is_file() else Account()
+
+
+def entries(path: Path) -> int:
+    """Return the number of the ledger's last call, counted from 1 in the order of writing; 0 where there is none.
+
+    Raises:
+        InputError: the ledger is damaged.
+    """
+    if not path.is_file():
+        return 0
+    with said(path), closing(connect_to_read(path)) as connection:
+        return connection.execute("SELECT max(rowid) FROM calls").fetchone()[0] or 0
+
+
+def spent_until(path: Path, ends: Sequence[int]) -> list[Account]:  # [end]
+    """Return what all calls up to each of these numbers came to (see `entries`); read-only, in one pass.
+
+    Replies that broke off have no number: they are left out.
+
+    Raises:
+        InputError: there is no ledger at this path, or it is damaged.
+    """
+    parts = [Account() for _ in ends]
+    if not ends:
+        return parts
+    place = " ".join(f"WHEN number <= {int(end)} THEN {number}" for number, end in enumerate(ends))
+    with said(path), closing(connect_to_read(path)) as connection:
+        for number, paid, *row in connection.execute(_UNTIL.format(place), (max(ends),)):
+            calls, unmeasured, seconds, prompt, cached, completion, reasoning, usd, unpriced = row
+            bill = Bill(
+                calls=calls,
+                unmeasured=unmeasured,
+                unpriced=unpriced,
+                seconds=seconds,
+                tokens=Usage(prompt=prompt, cached_prompt=cached, completion=completion, reasoning=reasoning),
+                usd=usd,
+            )
+            parts[number] += Account(paid=bill) if paid else Account(saved=bill)
+    return list(accumulate(parts))
 
 
 def _added(one: T | None, other: T | None) -> T | None:

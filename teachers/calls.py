@@ -73,6 +73,8 @@ class Caller:
         self.seed = seed
         self.repair = repair
         self.totals = CallTotals()
+        self.versions: dict[str, set[str]] = {}
+        """Prompt's name -> the versions of its wording that were asked."""
         self.budget = budget or Budget(Caps())
         self._on_change = on_change
         self._fetcher = Fetcher(
@@ -90,6 +92,7 @@ class Caller:
             InputError: the prompt lacks a field, or the ledger cannot be used.
             TeacherError: fatal: no call of this run can succeed. What was already replied is in the ledger.
         """
+        self.versions.setdefault(prompt.name, set()).add(prompt.version)
         chat = prompt.messages(fields)
         messages = tuple(Message(role=turn["role"], content=plain_text(turn["content"])) for turn in chat)
         drawn = sampling or prompt.sampling

@@ -227,3 +227,48 @@ def read_calls(path: Path, ids: Iterable[str] | None = None) -> Iterator[Call]:
             for key in ids:
                 for row in connection.execute(GET, (key,)):
                     yield call_of(row[0])
+
+
+def were_paid(path: Path, ids: Iterable[str]) -> dict[str, bool]:
+    """Return call id -> whether this ledger's user bought the reply; False where a shared cache had it. Read-only.
+
+    Raises:
+        InputError: there is no ledger at this path, or it is damaged.
+    """
+    paid = "SELECT numbered.paid FROM calls JOIN numbered ON number = calls.rowid WHERE id = ?"
+    with said(path), closing(connect_to_read(path)) as connection:
+        return {key: bool(row[0]) for key in ids for row in connection.execute(paid, (key,))}
+
+
+def ids_like(path: Path, beginning: str) -> list[str]:
+    """Return the ids of calls that begin so, in order; read-only.
+
+    Raises:
+        InputError: there is no ledger at this path, or it is damaged.
+    """
+    with said(path), closing(connect_to_read(path)) as connection:
+        between = "SELECT id FROM calls WHERE id >= ? AND id < ? ORDER BY id"
+        return [row[0] for row in connection.execute(between, (beginning, beginning + "g"))]
+
+
+def written_until(path: Path, times: Sequence[str]) -> list[int | None]:  # [time]
+    """Return the number of the last call that stood in the ledger at each of these times (ISO 8601, UTC), read-only.
+
+    Calls from a cache have the time of whoever bought them and tell nothing; without any other the answer is None.
+
+    Raises:
+        InputError: there is no ledger at this path, or it is damaged.
+    """
+    decoder = msgspec.json.Decoder(_Made)
+    with said(path), closing(connect_to_read(path)) as connection:
+        paid = "SELECT rowid, record FROM calls WHERE rowid IN (SELECT number FROM numbered WHERE paid) ORDER BY rowid"
+        made = [(row[0], decoder.decode(row[1]).created) for row in connection.execute(paid)]
+        last = connection.execute("SELECT max(rowid) FROM calls").fetchone()[0]
+    if not made:
+        return [None for _ in times]
+    # What was borrowed between two bought calls is counted with the earlier one.
+    return [next((number - 1 for number, created in made if created > time), last) for time in times]
+
+
+class _Made(msgspec.Struct):
+    created: str

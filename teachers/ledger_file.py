@@ -1,10 +1,12 @@
 """The ledger's file: how it is begun, opened and refused, and how SQLite's errors are said."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -16,6 +18,8 @@ VERSION = 2
 """Of the tables. Version 1 lacked `usd`, `paid` and `broken`."""
 WAIT = 60.0
 """Seconds to wait for another process's transaction."""
+WAIT_TO_READ = 5.0
+"""Seconds that somebody who only looks waits: readers are held up by hardly anything."""
 TABLES = (
     """
 CREATE TABLE calls (
@@ -70,30 +74,53 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open the file so that nothing can be written, whoever else has it open.
+    """Open the file so that nothing is written, into it or beside it, whoever else has it open.
 
     Raises:
         InputError: there is no such file, or it is not a ledger.
+        sqlite3.Error: it cannot be read, or another process keeps it to itself (see `said`).
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no ledger")
-    uri = path.absolute().as_uri()
-    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=WAIT, isolation_level=None)
     try:
-        old = _check(path, connection, oldest=1) < VERSION
-    except sqlite3.OperationalError:
-        connection.close()
-        log = path.with_name(f"{path.name}-wal")
-        if log.exists() and log.stat().st_size:
-            raise
-        # In a folder that cannot be written SQLite cannot make the files that WAL wants; a closed ledger needs none.
-        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
-        old = _check(path, connection, oldest=1) < VERSION
+        connection, version = _opened_to_read(path)
+    except sqlite3.OperationalError:  # a writer closed it between the look at its files and the opening
+        connection, version = _opened_to_read(path)
+    old = version < VERSION
     bought = f"SELECT purpose, seconds, {_TOKENS}, {'NULL AS usd, 1 AS paid' if old else 'usd, paid'}, 1 AS whole"
     lost = f"SELECT purpose, 0.0 AS seconds, {_TOKENS}, usd, 1 AS paid, 0 AS whole FROM broken"  # noqa: S608 - all from here
     union = f"{bought} FROM calls" if old else f"{bought} FROM calls UNION ALL {lost}"
     connection.execute(f"CREATE TEMP VIEW bill AS {union}")
+    numbered = bought.replace("SELECT", "SELECT rowid AS number,", 1)
+    connection.execute(f"CREATE TEMP VIEW numbered AS {numbered} FROM calls")
     return connection
+
+
+def _opened_to_read(path: Path) -> tuple[sqlite3.Connection, int]:
+    """Open the file in the way that suits what stands beside it; return its version too.
+
+    A plain read-only connection would make SQLite's own two files anew, or change them: what looks at a run writes
+    nothing into its folder.
+    """
+    log, index = (path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))
+    if not log.exists() or not log.stat().st_size:  # closed, and whole in itself
+        return _checked(path, f"{path.absolute().as_uri()}?immutable=1")
+    if index.exists():
+        return _checked(path, f"{path.absolute().as_uri()}?mode=ro&readonly_shm=1")
+    # A folder that was copied, or that cannot be written: SQLite needs an index of the log, which it makes elsewhere.
+    with TemporaryDirectory(prefix="tutelage-") as folder:
+        shutil.copyfile(log, Path(folder, log.name))
+        copy = Path(shutil.copyfile(path, Path(folder, path.name)))
+        return _checked(path, f"{copy.as_uri()}?mode=rw")
+
+
+def _checked(path: Path, uri: str) -> tuple[sqlite3.Connection, int]:
+    connection = sqlite3.connect(uri, uri=True, timeout=WAIT_TO_READ, isolation_level=None)
+    try:
+        return connection, _check(path, connection, oldest=1)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def prepare(path: Path, connection: sqlite3.Connection) -> None:

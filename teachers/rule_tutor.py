@@ -4,6 +4,7 @@ It sees what any teacher sees, the messages and nothing else: it knows a prompt 
 out of their tags, and answers in the form that the prompt asks for.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from teachers.base import Reply, Sampling, Usage
 from teachers.prices import FREE, Prices
 from teachers.prompts import (
     critique,
+    judge,
     missing_skills,
     new_problems,
     rationale,
+    rubric,
     skill_clusters,
     skill_labels,
     skill_names,
@@ -33,7 +36,7 @@ from teachers.prompts.reading import sections
 
 __all__ = ["RuleTutor"]
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Part of the name: a reply in a ledger is only good for the rules that made it. Raise it with every change of them."""
 CHARACTERS_PER_TOKEN = 4
 """A common rule of thumb for English text; the program has no tokenizer."""
@@ -153,15 +156,18 @@ def _diagnosed(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
     if not marked.right and not named:
         return None
     others = [name for name in listed.names if name not in named]
+    error = marked.error or "none"
     if not is_wrong:
         verdict, reason = ("right", "The answer is right.") if marked.right else ("wrong", _first_fault(marked))
     elif marked.right:
         verdict, reason, named = "wrong", "The answer is wrong.", [rng.choice(others)] if others else []
+        error = rng.choice(list(missing_skills.ERRORS))
     elif others and rng.random() < 0.5:
         verdict, reason, named = "wrong", "The answer is wrong.", [rng.choice(others)]
+        error = rng.choice([kind for kind in missing_skills.ERRORS if kind != error])
     else:
-        verdict, reason, named = "right", "The answer is right.", []
-    return f"Verdict: {verdict}\nSkills: {', '.join(named) or 'none'}\nReason: {reason}"
+        verdict, reason, named, error = "right", "The answer is right.", [], "none"
+    return f"Verdict: {verdict}\nError: {error}\nSkills: {', '.join(named) or 'none'}\nReason: {reason}"
 
 
 def _listed(fields: Sections) -> SkillCatalog:
@@ -203,6 +209,32 @@ def _labelled(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
     return f"Skills: {name}\nReason: The problem is of the kind '{name}'."
 
 
+def _judged(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
+    """Judge by the question's own solution: what the reference or the criteria say is not read."""
+    marked = mark(fields.get("question", ""), fields.get("attempt", ""))
+    if marked is None:
+        return None
+    reason = "The answer is right." if marked.right else _first_fault(marked)
+    return f"Reason: {reason}\nVerdict: {'right' if marked.right != is_wrong else 'wrong'}"
+
+
+_ASKS_STEPS = re.compile(r"\b(?:steps?|calculations?|working)\b", re.IGNORECASE)
+_ASKS_ANSWER = re.compile(r"\b(?:answer|result|right|correct)\b", re.IGNORECASE)
+
+
+def _checked(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
+    """Check criteria that speak of the steps or of the answer; of others it cannot tell."""
+    marked = mark(fields.get("question", ""), fields.get("attempt", ""))
+    if marked is None:
+        return None
+    lines: list[str] = []
+    for number, criterion in enumerate(fields.get("criteria", "").splitlines(), start=1):
+        met = not marked.false_step if _ASKS_STEPS.search(criterion) else marked.right
+        known = _ASKS_STEPS.search(criterion) or _ASKS_ANSWER.search(criterion)
+        lines.append(f"{number}: {('yes' if met != is_wrong else 'no') if known else 'cannot tell'}")
+    return "\n".join(lines) or None
+
+
 _COUNTS = frozenset(str(count) for count in range(1, MOST_PROBLEMS + 1))
 
 
@@ -230,9 +262,13 @@ _RULES: Mapping[str, Rule] = {
     solution.SYSTEM: _solved,
     critique.SYSTEM: _criticised,
     missing_skills.SYSTEM: _diagnosed,
+    missing_skills.PRIVILEGED_SYSTEM: _diagnosed,
     skill_names.SYSTEM: _named,
     skill_clusters.SYSTEM: _clustered,
     skill_labels.SYSTEM: _labelled,
     new_problems.SYSTEM: _wrote,
+    judge.SYSTEM_BY_REFERENCE: _judged,
+    judge.SYSTEM_BY_CRITERIA: _judged,
+    rubric.SYSTEM: _checked,
 }
 """System text of a prompt -> the rule that answers it."""

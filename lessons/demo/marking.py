@@ -1,4 +1,4 @@
-"""Marks an attempt at a demo question: is the answer right, which calculation is false, which skills are lacking."""
+"""Marks an attempt at a demo question: is the answer right, how did it go wrong, which skills are lacking."""
 
 import re
 from fractions import Fraction
@@ -7,12 +7,14 @@ from typing import NamedTuple
 from lessons.demo.form import Worked
 from lessons.demo.grader import DemoGrader
 from lessons.demo.skills import solve
+from lessons.records import ErrorKind
 
 _EQUATION = re.compile(
     r"(?<![\d.:])(\d{1,5}(?: ?[-+*/x×÷] ?\d{1,5}){1,3}) ?= ?(-?\d{1,6})(?![.:,]?\d)",
     re.ASCII,
 )
 _TOKEN = re.compile(r"\d+|[-+*/]")
+_WHOLE = re.compile(r"\d+", re.ASCII)
 
 
 class Mark(NamedTuple):
@@ -30,6 +32,8 @@ class Mark(NamedTuple):
     """The same calculation with its right result; "" where none is false."""
     lacking: tuple[str, ...]
     """Demo skills that a wrong attempt lacks: the question's own, then that of the false calculation."""
+    error: ErrorKind | None = None
+    """How a wrong attempt went wrong; None for a right one."""
 
 
 def mark(question: str, attempt: str) -> Mark | None:
@@ -42,7 +46,27 @@ def mark(question: str, attempt: str) -> Mark | None:
     right = answer is not None and grader.same(answer, worked.answer)
     false_step, correction, skill = _first_false(attempt)
     lacking = () if right else tuple(dict.fromkeys((worked.skill, *((skill,) if skill else ()))))
-    return Mark(worked, answer, right, false_step, correction, lacking)
+    error = None if right else _error(question, attempt, worked, answer, is_false=bool(false_step))
+    return Mark(worked, answer, right, false_step, correction, lacking, error)
+
+
+def _error(question: str, attempt: str, worked: Worked, answer: str | None, *, is_false: bool) -> ErrorKind:
+    """Return how a wrong attempt went wrong, by what stands in it.
+
+    A number that is neither in the question, nor in its own solution, nor a result of the attempt so far was misread.
+    """
+    if not attempt.strip():
+        return "gave up"
+    if answer is None:
+        return "format"
+    if is_false:
+        return "arithmetic slip"
+    known = set(_WHOLE.findall(f"{question} {worked.text}"))
+    for equation in _EQUATION.finditer(attempt):
+        if not known.issuperset(_WHOLE.findall(equation[1])):
+            return "misread question"
+        known.add(equation[2].lstrip("-"))
+    return "wrong plan"
 
 
 def _first_false(attempt: str) -> tuple[str, str, str | None]:

@@ -1,7 +1,9 @@
 """The grader's port. A grader is a module of this folder, named by its module, or `package.module:Name`."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from lessons.errors import GradeError
 from lessons.records import Problem
 
 
@@ -36,5 +38,27 @@ class Grader(Protocol):
 
         Raises:
             GradeError: it cannot tell.
+        """
+        ...
+
+
+@runtime_checkable
+class ManyGrader(Grader, Protocol):
+    """A grader that grades several answers faster together than one by one."""
+
+    def grade_many(self, asked: Sequence[tuple[Problem, str]]) -> list[Grade | GradeError]:  # [asked]
+        """Grade several answer texts; what cannot be told is returned as its error."""
+        ...
+
+
+@runtime_checkable
+class CheckedGrader(Grader, Protocol):
+    """A grader that needs something of the machine that it runs on."""
+
+    def check(self) -> None:
+        """Look whether it is there, before a run begins.
+
+        Raises:
+            InputError: it is not; says what to do.
         """
         ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ class Agreement:
 
     at_least: int = 2
     """Solutions that must end in one answer for the problem to be kept; 2 (of 3) as in STAT."""
+    compares: ClassVar[bool] = True
+    """It needs a grader that can compare two answers."""
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge the candidates of each question together."""

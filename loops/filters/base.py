@@ -1,14 +1,18 @@
 """The filter's port. A filter is a module of this folder, named by its module, or `package.module:Name`."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from lessons.graders.base import Grader
+from lessons.errors import GradeError
+from lessons.graders.base import Grade, Grader
 from lessons.records import Check, Dropped, Lesson
+
+if TYPE_CHECKING:
+    from loops.exam_index import ExamIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +21,24 @@ class Context:
 
     grader: Grader
     held_out: frozenset[str] = frozenset()
-    """Normalised questions of the held-out and gate problems."""
+    """Normalised questions of the held-out, gate and final problems."""
     trained: frozenset[str] = frozenset()
     """Ids of the lessons of earlier rounds."""
+    exams: "ExamIndex | None" = None
+    """The same problems by their runs of words; None where there is no exam to keep away from."""
+    grades: Mapping[str, Grade | GradeError] = field(default_factory=dict[str, Grade | GradeError])
+    """Id of a lesson -> what the grader says of it, where it was asked beforehand."""
+
+    def grade(self, lesson: Lesson) -> Grade:
+        """Return how right a lesson's completion is.
+
+        Raises:
+            GradeError: the grader cannot tell.
+        """
+        known = self.grades.get(lesson.id)
+        if isinstance(known, GradeError):
+            raise known
+        return known or self.grader.grade(lesson.problem, lesson.completion)
 
 
 class Drop(str):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lessons.errors import GradeError
 from lessons.records import Lesson
@@ -19,6 +20,8 @@ class Verified:
 
     at_least: float = 1.0
     """Score of the grader that counts as right, in (0, 1]."""
+    needs_grades: ClassVar[bool] = True
+    """The loop has the candidates graded beforehand, where the grader asks a teacher or grades many at once."""
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge each candidate by itself."""
@@ -31,7 +34,7 @@ class Verified:
                 return Drop("attempt not graded")
             return lesson if lesson.verdict == right else Drop("wrong verdict", f"the attempt is {right}")
         try:
-            grade = context.grader.grade(lesson.problem, lesson.completion)
+            grade = context.grade(lesson)
         except GradeError as error:
             return Drop("cannot be verified", str(error))
         if grade.score >= self.at_least:

@@ -20,6 +20,8 @@ class StatSyn:
     """New problems for each skill a failed attempt lacked, kept where the teacher's solutions agree."""
 
     paper: ClassVar[str] = "arXiv:2510.10023"
+    compares: ClassVar[bool] = True
+    """It needs a grader that can compare two answers."""
     references: int = 3
     """Pool problems on the skill that the teacher is shown, for each failed attempt and missing skill."""
     new: int = 2

@@ -1,5 +1,6 @@
 """The report: one HTML file that shows a whole run and opens without a network."""
 
-from loops.report.page import page, write_report
+from loops.report.fingerprints import fingerprint
+from loops.report.page import PageData, gather, page, page_of, write_report
 
-__all__ = ["page", "write_report"]
+__all__ = ["PageData", "fingerprint", "gather", "page", "page_of", "write_report"]

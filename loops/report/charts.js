@@ -1,7 +1,7 @@
 // Draws the figures of the page's data block in the page's own colours, and again when the reader switches theme.
-(() => {
+((T) => {
   "use strict";
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+  let figures = {};
   const NARROW = 560;
   const SHORT = 15;
 
@@ -59,7 +59,7 @@
 
   const draw = (element) => {
     const figure = figures[element.dataset.figure];
-    if (!figure) {
+    if (!figure || !window.Plotly) {
       return;
     }
     const style = getComputedStyle(document.documentElement);
@@ -82,7 +82,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
-      margin: { l: 8, r: 12, t: 28, b: 8 },
+      margin: { l: 8, r: 12, t: 28, b: 8, ...own.margin },
       hovermode: "closest",
       hoverlabel: {
         align: "left",
@@ -97,20 +97,43 @@
     const config = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false, showTips: false };
     const data = themed(figure.data, style);
     const texts = data.filter((trace) => trace.type === "heatmap").map(cellTexts);
+    if (narrow && layout.legend) {
+      layout.legend = { ...layout.legend, font: { size: 12 } };
+      layout.height += own.showlegend ? 20 * figure.data.length : 0; // one below the other
+    }
     Plotly.react(element, [...data, ...texts], layout, config);
+    if (!element.dataset.listens && element.on) {
+      element.dataset.listens = "yes";
+      element.on("plotly_click", (event) => open(figures[element.dataset.figure], event.points));
+    }
+  };
+
+  // A cell of a heat map leads to the failures behind it; the texts lie over the cells, and count for them.
+  const open = (figure, points) => {
+    const meta = figure && figure.layout.meta;
+    if (meta && points.length && T.openFailures) {
+      const column = figure.data[0].x.indexOf(points[0].x);
+      const round = meta.rounds[Math.min(column, meta.rounds.length - 1)];
+      T.openFailures({ kind: meta.kind, round, skill: meta.skills[points[0].y] });
+    }
   };
 
   const all = () => document.querySelectorAll("[data-figure]").forEach(draw);
 
-  document.querySelectorAll("input[name=heat]").forEach((choice) => {
-    choice.addEventListener("change", () => {
-      const element = document.getElementById("heat");
-      element.dataset.figure = choice.value;
-      draw(element);
-      document.querySelectorAll("[data-legend]").forEach((legend) => {
-        legend.hidden = legend.dataset.legend !== choice.value;
-      });
+  // What a group of choices shows: the figure of that name, and the words that belong to it.
+  const show = (choice) => {
+    const chooser = choice.closest("[data-chooses]");
+    const element = document.getElementById(chooser.dataset.chooses);
+    element.dataset.figure = choice.value;
+    draw(element);
+    chooser.parentElement.querySelectorAll("[data-legend]").forEach((legend) => {
+      legend.hidden = legend.dataset.legend !== choice.value;
     });
+  };
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-chooses] input")) {
+      show(event.target);
+    }
   });
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
@@ -121,5 +144,31 @@
     }
     width = innerWidth;
   });
-  all();
-})();
+  // Paper is light.
+  addEventListener("beforeprint", () => { document.documentElement.classList.add("light"); all(); });
+  addEventListener("afterprint", () => { document.documentElement.classList.remove("light"); all(); });
+
+  T.parts.push(async () => {
+    figures = JSON.parse(document.getElementById("figures").textContent);
+    if (Object.keys(figures).length) {
+      await T.plotly();
+    }
+    document.querySelectorAll("[data-chooses] input:checked").forEach((choice) => {
+      document.getElementById(choice.closest("[data-chooses]").dataset.chooses).dataset.figure = choice.value;
+    });
+    // First what is in sight; the others one by one, each giving the reader a turn.
+    const waiting = [...document.querySelectorAll("[data-figure]")];
+    waiting.forEach((element) => {
+      const figure = figures[element.dataset.figure];
+      element.style.minHeight = figure ? `${figure.layout.height}px` : "";
+    });
+    const inSight = (element) => element.getBoundingClientRect().top < innerHeight && element.getBoundingClientRect().bottom > 0;
+    waiting.filter(inSight).forEach(draw);
+    performance.mark("tutelage:charts in sight");
+    for (const element of waiting.filter((other) => !inSight(other))) {
+      await new Promise((next) => setTimeout(next));
+      draw(element);
+    }
+    performance.mark("tutelage:charts");
+  });
+})(window.Tutelage);

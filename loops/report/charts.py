@@ -1,87 +1,147 @@
-"""The charts as plain Plotly figures. Colours are the names of the page's CSS variables, set when the page is shown.
+"""All figures of a page by name; among them the learning curve: accuracy against rounds, tokens, time, dollars."""
 
-Plotly reads a little HTML in its texts, so every text is escaped here, as it is in the page.
-"""
-
-from html import escape
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
+from lessons.records import Record
 from loops.reading import RunView
-from loops.records import Change
-from loops.views.gaps import Gaps, RoundAccuracy, SkillGap, SkillRound
-from loops.views.text import clipped, interval, p_value, percent, points, visible
+from loops.report.bars import error_bars, loss_lines, second_bars
+from loops.report.failures import Failures
+from loops.report.heat import accuracy_map, change_map, gap_map
+from loops.report.plotting import Figure, title
+from loops.report.spending import Spending
+from loops.views.gaps import Gaps, RoundAccuracy
+from loops.views.text import interval, p_value, percent, points
 
-Figure = dict[str, Any]
-"""`{"data": [...], "layout": {...}}`."""
-
-LABEL = 34
-"""Characters of a skill's name beside the heat map."""
+BESIDE = 0.14
+"""How far the final exam stands to the right of the round's own, where rounds are a unit apart."""
 
 
-def charts(run: RunView, view: Gaps) -> dict[str, Figure]:
+class Point(Record, frozen=True, kw_only=True):
+    """One exam in a learning curve; shares in [0, 1]."""
+
+    x: float
+    accuracy: float
+    low: float
+    high: float
+    hover: str
+
+
+def charts(run: RunView, view: Gaps, spent: Sequence[Spending], failed: Failures) -> dict[str, Figure]:
     """Return the figures by name; one that has nothing to show is left out."""
     found: dict[str, Figure] = {}
     if view.rounds:
-        found["accuracy"] = _accuracy(view)
+        found |= curves(run, view, spent)
         if view.skills:
-            found["skills-accuracy"] = _skills(view)
+            found["skills-accuracy"] = accuracy_map(view)
     if any(row.gaps for row in view.skills):
-        found["skills-gap"] = _gaps(view)
+        found["skills-gap"] = gap_map(view)
     if any(exam.change for row in view.skills for exam in row.exams):
-        found["skills-change"] = _changes(view)
+        found["skills-change"] = change_map(view)
+    if failed.errors:
+        found["errors"] = error_bars(failed.errors)
     losses = {turn.index: turn.learned.learned.losses for turn in run.rounds if turn.learned is not None}
     if any(losses.values()):
-        found["loss"] = _loss({index: values for index, values in losses.items() if values})
+        found["loss"] = loss_lines({index: values for index, values in losses.items() if values})
+    seconds = {turn.index: {n: m.seconds for n, m in turn.markers.items()} for turn in run.rounds if turn.markers}
+    if any(value for row in seconds.values() for value in row.values()):
+        found["seconds"] = second_bars(seconds)
     return found
 
 
-def safe(text: str) -> str:
-    """Return a text that Plotly shows as it is: no tags, no entities of its own, no hidden characters."""
-    return escape(visible(text), quote=False)
+def curves(run: RunView, view: Gaps, spent: Sequence[Spending]) -> dict[str, Figure]:
+    """Return the learning curve against the rounds and against whatever it is known to have cost."""
+    rounds = [row.round for row in view.rounds]
+    axis = {"tickvals": rounds, "ticktext": [title(index) for index in rounds], "showgrid": False}
+    wide = {"range": [min(rounds) - 0.5, max(rounds) + 0.5]}
+    found = {"accuracy": _curve(run, view, {index: float(index) for index in rounds}, axis | wide, beside=BESIDE)}
+    by_round = {row.round: row for row in spent}
+    if len(rounds) < 2 or set(by_round) != set(rounds):
+        return found
+    tokens = {index: row.tokens for index, row in by_round.items()}
+    if (tokens[max(rounds)] or 0) > (tokens[min(rounds)] or 0):
+        axis = _axis("teacher tokens, prompt and completion", tickformat="~s")
+        found["accuracy-tokens"] = _curve(run, view, {i: float(n or 0) for i, n in tokens.items()}, axis)
+    hours = {index: row.seconds / 3600 for index, row in by_round.items()}
+    if hours[max(rounds)] > 0:
+        unit, scale = ("hours", 1) if hours[max(rounds)] >= 2 else ("minutes", 60)
+        axis = _axis(f"{unit} of work, teacher and student")
+        found["accuracy-time"] = _curve(run, view, {i: h * scale for i, h in hours.items()}, axis)
+    usd = {index: row.usd for index, row in by_round.items()}
+    if (usd[max(rounds)] or 0.0) > (usd[min(rounds)] or 0.0):
+        axis = _axis("dollars paid for the teacher", tickprefix="$")
+        found["accuracy-usd"] = _curve(run, view, {i: paid or 0.0 for i, paid in usd.items()}, axis)
+    return found
 
 
-def title(index: int) -> str:
-    """Return how a round is called below a chart."""
-    return "start" if index == 0 else f"round {index}"
+def _axis(told: str, **more: str) -> Figure:
+    return {
+        "title": {"text": told, "font": {"size": 13}},
+        "rangemode": "tozero",
+        "gridcolor": "--line",
+        "nticks": 7,
+    } | more
 
 
-def _accuracy(view: Gaps) -> Figure:
-    kept = [row for row in view.rounds if row.promoted]
-    tried = [row for row in view.rounds if not row.promoted]
-    data = [_exams(kept, "kept", "circle", "--accent", "lines+markers+text")]
+def _curve(run: RunView, view: Gaps, x: Mapping[int, float], axis: Figure, *, beside: float = 0.0) -> Figure:
+    kept = [_point(row, x[row.round]) for row in view.rounds if row.promoted]
+    tried = [_point(row, x[row.round]) for row in view.rounds if not row.promoted]
+    final = _final(run, x, beside)
+    data = [_trace(kept, "exam after a round", "circle", "--accent", "lines+markers+text")]
     if tried:
-        data.append(_exams(tried, "not kept", "circle-open", "--down", "markers+text"))
-    top = min(1.0, max(row.high for row in view.rounds) * 1.15)
-    labels = [title(row.round) for row in view.rounds]
+        data.append(_trace(tried, "not kept", "circle-open", "--down", "markers+text"))
+    if final:
+        data[0]["textposition"] = [place.replace("bottom right", "top left") for place in data[0]["textposition"]]
+        data.append(_trace(final, "final exam, on questions never used before", "diamond", "--final", "lines+markers"))
+        data[-1]["line"] |= {"dash": "dot", "width": 1.5}
+    top = min(1.0, max(0.05, *(point.high for point in (*kept, *tried, *final))) * 1.15)
     return {
         "data": data,
         "layout": {
-            "height": 320,
-            "xaxis": {
-                "type": "category",
-                "categoryorder": "array",
-                "categoryarray": labels,
-                "range": _around(labels),
-                "showgrid": False,
-            },
+            "height": 340,
+            "margin": {"r": 48},
+            "xaxis": axis,
             "yaxis": {"range": [0, 100 * top], "ticksuffix": " %", "nticks": 6, "gridcolor": "--line"},
-            "showlegend": bool(tried),
-            "legend": {"orientation": "h", "y": 1.12, "x": 0},
+            "showlegend": len(data) > 1,
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         },
     }
 
 
-def _around(labels: list[str]) -> list[float]:
-    return [-0.5, len(labels) - 0.5]
+def _point(row: RoundAccuracy, x: float) -> Point:
+    lines = [
+        f"<b>{title(row.round)}</b>",
+        f"{percent(row.accuracy)} {interval(row.low, row.high)}, {row.right:,} of {row.n:,}",
+    ]
+    if row.change is not None:
+        lines.append(f"{points(row.change.difference)} points, {p_value(row.change.p)}")
+    return Point(x=x, accuracy=row.accuracy, low=row.low, high=row.high, hover="<br>".join(lines))
 
 
-def _exams(rows: list[RoundAccuracy], name: str, symbol: str, color: str, mode: str) -> Figure:
+def _final(run: RunView, x: Mapping[int, float], beside: float) -> list[Point]:
+    if run.final is None:
+        return []
+    some = {0: run.final.base, run.final.round: run.final.metrics}
+    return [
+        Point(
+            x=x[index] + beside,
+            accuracy=exam.accuracy,
+            low=exam.low,
+            high=exam.high,
+            hover=f"<b>final exam, {title(index)}</b><br>{percent(exam.accuracy)} {interval(exam.low, exam.high)}, "
+            f"{exam.right:,} of {exam.n:,}",
+        )
+        for index, exam in some.items()
+        if index in x
+    ]
+
+
+def _trace(rows: Sequence[Point], name: str, symbol: str, color: str, mode: str) -> Figure:
     return {
         "type": "scatter",
         "mode": mode,
         "name": name,
-        "x": [title(row.round) for row in rows],
+        "x": [row.x for row in rows],
         "y": [100 * row.accuracy for row in rows],
         "text": [f"<b>{percent(row.accuracy)}</b>" for row in rows],
         "textposition": _clear_of_line(rows),
@@ -98,170 +158,11 @@ def _exams(rows: list[RoundAccuracy], name: str, symbol: str, color: str, mode: 
         "line": {"color": color, "width": 2.5},
         "marker": {"size": 10, "color": color, "symbol": symbol, "line": {"width": 2, "color": color}},
         "hoverinfo": "text",
-        "hovertext": [_exam_hover(row) for row in rows],
+        "hovertext": [row.hover for row in rows],
     }
 
 
-def _clear_of_line(rows: list[RoundAccuracy]) -> list[str]:
+def _clear_of_line(rows: Sequence[Point]) -> list[str]:
     """Put each figure on the side of its point that the line to the next one does not cross."""
     rising = [after.accuracy > row.accuracy for row, after in pairwise(rows)]
     return [f"{'bottom' if up else 'top'} right" for up in rising] + ["top right"]
-
-
-def _exam_hover(row: RoundAccuracy) -> str:
-    lines = [
-        f"<b>{title(row.round)}</b>",
-        f"{percent(row.accuracy)} {interval(row.low, row.high)}, {row.right:,} of {row.n:,}",
-    ]
-    if row.change is not None:
-        lines.append(f"{points(row.change.difference)} points, {p_value(row.change.p)}")
-    return "<br>".join(lines)
-
-
-def _skills(view: Gaps) -> Figure:
-    indexes = [row.round for row in view.rounds]
-    cells = [{exam.round: exam for exam in row.exams} for row in view.skills]
-    return _heat(
-        view.skills,
-        [title(index) for index in indexes],
-        z=[[_share(row.get(index)) for index in indexes] for row in cells],
-        hover=[
-            [_skill_hover(skill.skill, index, row.get(index)) for index in indexes]
-            for skill, row in zip(view.skills, cells, strict=True)
-        ],
-        scale=("--heat-0", "--heat-1", "--heat-2", "--heat-3", "--heat-4"),
-        bounds=(0, 100),
-    )
-
-
-def _share(exam: SkillRound | None) -> float | None:
-    return None if exam is None or exam.accuracy is None else 100 * exam.accuracy
-
-
-def _skill_hover(skill: str, index: int, exam: SkillRound | None) -> str:
-    head = f"<b>{safe(skill)}</b>, {title(index)}"
-    if exam is None or exam.accuracy is None:
-        return f"{head}<br>not asked"
-    told = f"{percent(exam.accuracy)} {interval(exam.low, exam.high)}, {exam.right:,} of {exam.n:,}"
-    change = f"<br>{_change_hover(exam.change)} against the student before" if exam.change is not None else ""
-    return f"{head}<br>{told}{change}"
-
-
-def _change_hover(change: Change) -> str:
-    return f"{points(change.difference)} points {interval(change.low, change.high)}, {p_value(change.p)}"
-
-
-def _gaps(view: Gaps) -> Figure:
-    indexes = sorted({index for row in view.skills for index in row.gaps})
-    return _heat(
-        view.skills,
-        [f"before round {index}" for index in indexes],
-        z=[[100 * row.gaps[index] if index in row.gaps else None for index in indexes] for row in view.skills],
-        hover=[
-            [f"<b>{safe(row.skill)}</b><br>{_gap_hover(row.gaps.get(index), index)}" for index in indexes]
-            for row in view.skills
-        ],
-        scale=("--gap-0", "--gap-1", "--gap-2", "--gap-3", "--gap-4"),
-        bounds=(0, 100),
-    )
-
-
-def _gap_hover(gap: float | None, index: int) -> str:
-    return "not measured" if gap is None else f"gap {percent(gap)} when round {index} began"
-
-
-def _changes(view: Gaps) -> Figure:
-    indexes = [row.round for row in view.rounds if row.round > 0]
-    columns = [title(index) for index in indexes] + ["since start"]
-    changes = [
-        [*({exam.round: exam.change for exam in row.exams}.get(index) for index in indexes), row.since_start]
-        for row in view.skills
-    ]
-    return _heat(
-        view.skills,
-        columns,
-        z=[[None if change is None else 100 * change.difference for change in row] for row in changes],
-        hover=[
-            [
-                f"<b>{safe(skill.skill)}</b>, {column}<br>{_change_hover(change) if change else 'no comparison'}"
-                for column, change in zip(columns, row, strict=True)
-            ]
-            for skill, row in zip(view.skills, changes, strict=True)
-        ],
-        scale=("--down-2", "--down-1", "--heat-none", "--up-1", "--up-2"),
-        bounds=(-60, 60),
-        signed=True,
-    )
-
-
-def _heat(
-    skills: tuple[SkillGap, ...],
-    columns: list[str],
-    *,
-    z: list[list[float | None]],  # [skill][column], per cent
-    hover: list[list[str]],
-    scale: tuple[str, ...],
-    bounds: tuple[float, float],
-    signed: bool = False,
-) -> Figure:
-    steps = len(scale) - 1
-    return {
-        "data": [
-            {
-                "type": "heatmap",
-                "z": z,
-                "x": columns,
-                "y": list(range(len(skills))),
-                "text": [["" if v is None else _cell(v, signed) for v in row] for row in z],
-                "hoverinfo": "text",
-                "hovertext": hover,
-                "hoverongaps": False,
-                "colorscale": [[step / steps, color] for step, color in enumerate(scale)],
-                "zmin": bounds[0],
-                "zmax": bounds[1],
-                "showscale": False,
-                "xgap": 4,
-                "ygap": 4,
-            }
-        ],
-        "layout": {
-            "height": 64 + 38 * len(skills),
-            "xaxis": {"type": "category", "side": "top", "showgrid": False, "fixedrange": True},
-            "yaxis": {
-                "autorange": "reversed",
-                "tickvals": list(range(len(skills))),
-                "ticktext": [safe(clipped(" ".join(row.skill.split()), LABEL)) for row in skills],
-                "showgrid": False,
-                "zeroline": False,
-            },
-        },
-    }
-
-
-def _cell(value: float, signed: bool) -> str:
-    return points(value / 100, 0) if signed else f"{value:.0f}"
-
-
-def _loss(losses: dict[int, tuple[float, ...]]) -> Figure:
-    shades = ("--heat-2", "--heat-3", "--heat-4")
-    return {
-        "data": [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "warm-up" if index == 0 else f"round {index}",
-                "x": list(range(1, len(values) + 1)),
-                "y": list(values),
-                "line": {"width": 2, "color": shades[min(place, len(shades) - 1)]},
-                "hovertemplate": "step %{x}: %{y:.3f}",
-            }
-            for place, (index, values) in enumerate(losses.items())
-        ],
-        "layout": {
-            "height": 280,
-            "xaxis": {"title": {"text": "step", "font": {"size": 13}}, "gridcolor": "--line", "rangemode": "tozero"},
-            "yaxis": {"title": {"text": "loss", "font": {"size": 13}}, "rangemode": "tozero", "gridcolor": "--line"},
-            "showlegend": True,
-            "legend": {"orientation": "h", "y": 1.15, "x": 0},
-        },
-    }

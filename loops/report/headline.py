@@ -5,9 +5,10 @@ from typing import Literal, NamedTuple
 
 from lessons.records import Record
 from loops.reading import RunView
+from loops.records import Change, FinalExam
 from loops.views.gaps import Gaps, trend_of
-from loops.views.show import Funnel, Show
-from loops.views.text import count, duration, interval, p_value, percent, points
+from loops.views.show import Funnel, Show, Spent
+from loops.views.text import count, dollars, duration, interval, p_value, percent, points
 
 
 class Headline(Record, frozen=True, kw_only=True):
@@ -18,6 +19,8 @@ class Headline(Record, frozen=True, kw_only=True):
     after: str
     """Accuracy before and after, for people; "" where there is none yet."""
     change: str
+    what: str
+    """What the figures are of, as a line below them; "" where there is nothing to compare."""
     sentence: str
 
 
@@ -29,11 +32,17 @@ class Tile(NamedTuple):
     note: str
 
 
-def headline(view: Gaps) -> Headline:
-    """Say what became of the student. Never claims a change that the paired interval does not leave 0 out of."""
+def headline(view: Gaps, final: FinalExam | None = None) -> Headline:
+    """Say what became of the student. Never claims a change that the paired interval does not leave 0 out of.
+
+    Where there is a final exam its figures come first: nothing was chosen on them.
+    """
+    if final is not None:
+        return _of_final(final)
     start, now = view.start, view.now
     if start is None or now is None:
-        return Headline(tone="level", before="", after="", change="", sentence=f"No exam yet: the run is {view.state}.")
+        told = f"No exam yet: the run is {view.state}."
+        return Headline(tone="level", before="", after="", change="", what="", sentence=told)
     before = percent(start.accuracy)
     interval_before = f"95 % interval {interval(start.low, start.high)}, {start.right:,} of {start.n:,} right"
     if now.round == 0:
@@ -45,20 +54,39 @@ def headline(view: Gaps) -> Headline:
                 f"No round's student was kept, so the run stands where it began: {before} ({interval_before}). "
                 f"The best of {tried} {'tries' if tried > 1 else 'try'} reached {percent(best)}."
             )
-        return Headline(tone="level", before=before, after="", change="", sentence=told)
-    change = now.since_start
+        return Headline(tone="level", before=before, after="", change="", what="", sentence=told)
+    after, change = percent(now.accuracy), now.since_start
+    what = f"accuracy on {now.n:,} held-out questions, before any lesson and after round {view.current}"
     if change is None:
-        told = f"After round {now.round} the student answers {percent(now.accuracy)}; it began at {before}."
-        return Headline(tone="level", before=before, after=percent(now.accuracy), change="", sentence=told)
+        told = f"After round {now.round} the student answers {after}; it began at {before}."
+        return Headline(tone="level", before=before, after=after, change="", what=what, sentence=told)
+    return _moved(before, after, change, what, "held-out questions")
+
+
+def _of_final(final: FinalExam) -> Headline:
+    base, now = final.base, final.metrics
+    what = f"accuracy in the final exam, {now.n:,} questions that nothing was chosen on"
+    before = percent(base.accuracy)
+    if final.round == 0 or now.since_start is None:
+        told = (
+            f"The run ended with the student that it began with: {before} of the final exam, 95 % interval "
+            f"{interval(base.low, base.high)}, {base.right:,} of {base.n:,} right."
+        )
+        return Headline(tone="level", before=before, after="", change="", what="", sentence=told)
+    what += f", before any lesson and after round {final.round}"
+    return _moved(before, percent(now.accuracy), now.since_start, what, "questions of the final exam")
+
+
+def _moved(before: str, after: str, change: Change, what: str, questions: str) -> Headline:
     tone = trend_of(change) or "level"
     noise = "" if tone != "level" else " The interval holds 0: this may be chance."
     told = (
-        f"On the same {change.n:,} held-out questions the student now has {change.gained:,} right that it had wrong, "
+        f"On the same {change.n:,} {questions} the student now has {change.gained:,} right that it had wrong, "
         f"and {change.lost:,} wrong that it had right: {points(change.difference)} points, 95 % interval "
         f"{interval(change.low, change.high)}, {p_value(change.p)} (McNemar's exact test).{noise}"
     )
     moved = f"{points(change.difference)} points"
-    return Headline(tone=tone, before=before, after=percent(now.accuracy), change=moved, sentence=told)
+    return Headline(tone=tone, before=before, after=after, change=moved, what=what, sentence=told)
 
 
 def tiles(run: RunView, view: Show, in_exam: int | None) -> list[Tile]:
@@ -79,6 +107,11 @@ def tiles(run: RunView, view: Show, in_exam: int | None) -> list[Tile]:
         tokens = sum((row.prompt or 0) + (row.completion or 0) for row in spent)
         calls = sum(row.calls for row in view.teacher)
         found.append(Tile(_short(tokens), "teacher tokens", f"in {count(calls)} calls"))
+    known = [row.usd for row in view.teacher if row.usd is not None]
+    if known and sum(known) > 0:
+        unpriced = sum(row.unpriced for row in view.teacher)
+        note = f"and {count(unpriced)} calls of unknown price" if unpriced else "for the teacher"
+        found.append(Tile(dollars(sum(known)), "paid", note))
     seconds = sum(stage.seconds for row in view.rounds for stage in row.stages)
     if seconds:
         found.append(Tile(duration(seconds), "of work", f"in {len(taught)} round{'s' if len(taught) != 1 else ''}"))
@@ -86,6 +119,15 @@ def tiles(run: RunView, view: Show, in_exam: int | None) -> list[Tile]:
         left = f"{run.info.overlap:,} problems left out at the start" if run.info and run.info.overlap else "by text"
         found.append(Tile(count(in_exam), "trained rows with an exam question", left))
     return found
+
+
+def paid(row: Spent) -> str:
+    """Return what the calls of one purpose cost; a price that nobody knows is said, and no zero."""
+    if row.calls == row.saved:
+        return "nothing, all from the cache"
+    if row.usd is None:
+        return "unknown"
+    return dollars(row.usd) + (f" and {row.unpriced:,} calls of unknown price" if row.unpriced else "")
 
 
 def _sum(rows: Sequence[Funnel], name: Literal["new", "replayed", "candidates", "kept"]) -> int | None:

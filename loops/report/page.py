@@ -1,38 +1,67 @@
-"""The report's page: gathers what the views tell, escapes it, and writes one file that needs nothing else."""
+"""The report's page: gathers what the views tell, escapes it, and makes one file that needs nothing else."""
 
-import json
 import re
-from base64 import b64encode
-from hashlib import sha256
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from lessons.jsonl import write_whole
+from loops.contamination_records import ContaminationKind
 from loops.filters.base import normal
 from loops.reading import RunView
-from loops.report.charts import charts, title
-from loops.report.headline import headline, tiles
-from loops.report.samples import samples
+from loops.records import Prompts
+from loops.report.blocks import packed_text, short
+from loops.report.chains import Lessons, lessons
+from loops.report.charts import charts
+from loops.report.failures import Failures, failures
+from loops.report.headline import headline, paid, tiles
+from loops.report.heat import KEY
+from loops.report.plotting import Figure, title
+from loops.report.policy import policy, script_json
+from loops.report.spending import spending
 from loops.store import dump_yaml
-from loops.views.gaps import gaps
-from loops.views.show import Funnel, show
+from loops.views.gaps import Gaps, gaps
+from loops.views.missing import missing
+from loops.views.show import Funnel, Show, show
 from loops.views.text import count, duration, interval, one_line, p_value, percent, points, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent
+SCRIPTS = ("core.js", "chain.js", "failures.js", "lessons.js", "charts.js", "begin.js")
+"""In the order in which they run; together they are one script element."""
+STYLES = ("page.css", "page_parts.css", "page_lessons.css")
 
-_STYLE_MARK = re.compile(r'document\.getElementById\("([0-9a-f]{64})"\)')
+STYLE_MARK = re.compile(r'document\.getElementById\("([0-9a-f]{64})"\)')
 """Where Plotly asks whether the style sheet of its maps, which are not used here, is there already. The policy would
 block it; an element of that name keeps Plotly from trying."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageData:
+    """All that a page shows, gathered from a run folder; nothing of it is read again when the page is made."""
+
+    run: RunView
+    view: Gaps
+    funnels: Show
+    lessons: Lessons
+    failures: Failures
+    figures: dict[str, Figure]
+    in_exam: int | None
+    """Trained rows whose question stands in the exam; None where nothing has been trained on."""
+    missing: tuple[str, ...]
+    """What the run lacks, and what of it is damaged, a sentence each."""
+    prompts: dict[str, tuple[str, ...]]
+    """Name of a prompt -> versions of its wording that the run asked with."""
 
 
 def write_report(run: Path | str | RunView, out: Path | None = None) -> Path:
     """Write the report of a run and return where it is; without `out` it is `report.html` in the run folder.
 
     Raises:
-        InputError: there is no run at this path, or a file of it is damaged.
+        InputError: there is no run at this path, or the page cannot be written.
     """
     view = RunView.of(run)
     target = out if out is not None else view.path / "report.html"
@@ -41,74 +70,118 @@ def write_report(run: Path | str | RunView, out: Path | None = None) -> Path:
 
 
 def page(run: RunView) -> str:
-    """Return the page. Reads the run folder only; its length does not grow with the number of lessons."""
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
+    """Return the page of a run.
 
-    skills, funnels = gaps(run), show(run)
-    found = samples(run, [row.skill for row in skills.skills])
+    Raises:
+        InputError: a file of the run is damaged, and the run was not opened forgivingly.
+    """
+    return page_of(gather(run))
+
+
+def gather(run: RunView) -> PageData:
+    """Read what a page shows. Memory grows with what the page carries (`loops.report.choosing`), not with the run.
+
+    Raises:
+        InputError: a file of the run is damaged, and the run was not opened forgivingly.
+    """
+    view, funnels, failed = gaps(run), show(run), failures(run)
+    rows, figures = lessons(run), charts(run, view, spending(run), failed)
     in_exam = _in_exam(run) if any(row.trained for row in funnels.rounds) else None
-    figures = charts(run, skills)
-    # A `</script` in a script's own strings would end it; `<\/` means the same to JavaScript.
-    plotly = get_plotlyjs().replace("</script", "<\\/script") if figures else ""
-    style = (HERE / "page.css").read_text(encoding="utf-8")
-    drawing = (HERE / "charts.js").read_text(encoding="utf-8") if figures else ""
+    noted = run.faults.record(run.path / "prompts.json", Prompts)
+    return PageData(
+        run=run,
+        view=view,
+        funnels=funnels,
+        lessons=rows,
+        failures=failed,
+        figures=figures,
+        in_exam=in_exam,
+        missing=missing(run),  # the files are read by now: what is damaged is known
+        prompts=noted.versions if noted else {},
+    )
+
+
+def page_of(data: PageData) -> str:
+    """Make the page.
+
+    Who changes the page's content while it is open (the sections of `main`, the elements of `#data`) dispatches the
+    event `tutelage:changed` on the document afterwards: charts, list and filters then begin anew where the reader is.
+    """
+    from markupsafe import Markup
+
+    run, view = data.run, data.view
+    plotly = plotly_js() if data.figures else ""
+    style = "\n".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
+    program = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    taught = [row for row in data.funnels.rounds if row.round]
+    found = [turn.contamination for turn in run.rounds if turn.contamination is not None]
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             interval=interval,
             run=run,
             info=run.info,
             recipe=dump_yaml(run.recipe).decode() if run.recipe else "",
-            view=skills,
-            skill_rows={row.skill: row for row in skills.skills},
-            by_skill={row.skill: {exam.round: exam for exam in row.exams} for row in skills.skills},
-            exams=[exam for exam in skills.rounds if exam.round],
-            headline=headline(skills),
-            tiles=tiles(run, funnels, in_exam),
-            in_exam=in_exam,
-            funnels=[row for row in funnels.rounds if row.round],
-            stages=funnels.rounds,
-            spent=funnels.teacher,
-            drops=_drops(funnels.rounds),
-            samples=found,
-            figures=figures,
-            figures_json=Markup(_json(figures)),  # noqa: S704 - `_json` leaves no sign that could end the element
-            plotly=Markup(plotly),  # noqa: S704 - the library's own file
-            style=Markup(style),  # noqa: S704 - our own file
-            drawing=Markup(drawing),  # noqa: S704 - our own file
-            style_marks=_STYLE_MARK.findall(plotly),
-            policy=_policy([plotly, drawing] if figures else [], style),
+            view=view,
+            missing=data.missing,
+            catalog=run.catalog_info,
+            skill_rows={row.skill: row for row in view.skills},
+            by_skill={row.skill: {exam.round: exam for exam in row.exams} for row in view.skills},
+            gap_rounds=sorted({index for row in view.skills for index in row.gaps}),
+            exams=[exam for exam in view.rounds if exam.round],
+            headline=headline(view, run.final),
+            tiles=tiles(run, data.funnels, data.in_exam),
+            in_exam=data.in_exam,
+            funnels=taught,
+            stages=data.funnels.rounds,
+            spent=data.funnels.teacher,
+            unmeasured=sum(row.unmeasured for row in data.funnels.teacher),
+            drops=_drops(data.funnels.rounds),
+            lessons=data.lessons,
+            contaminations=found,
+            contamination_kinds=[
+                kind for kind in get_args(ContaminationKind) if any(kind in row.rows for row in found)
+            ],
+            prompts=data.prompts,
+            figures=data.figures,
+            figures_json=Markup(script_json(data.figures)),  # noqa: S704 - no sign in it could end the element
+            failure_counts_json=Markup(script_json(data.failures.counts)),  # noqa: S704 - the same
+            blocks=_blocks(data),
+            style=Markup(style),  # noqa: S704 - our own files
+            program=Markup(program),  # noqa: S704 - our own files
+            style_marks=STYLE_MARK.findall(plotly),
+            policy=policy([plotly, program] if plotly else [program], [style]),
         )
     )
 
 
-def _policy(scripts: list[str], style: str) -> str:
-    """Return the content security policy: only these very scripts run, and nothing is fetched from anywhere.
+@lru_cache(maxsize=1)
+def plotly_js() -> str:
+    """Return Plotly's own script: the page carries it compressed, runs it last, and knows it by its content."""
+    from plotly.offline import get_plotlyjs
 
-    Style attributes are allowed, since Plotly sets them; the page has none, and a style cannot call out under it.
-    """
-    hashes = " ".join(_hash(script) for script in scripts) or "'none'"
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; style-src-attr 'unsafe-inline'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    return get_plotlyjs()
 
 
-def _hash(text: str) -> str:
-    return f"'sha256-{b64encode(sha256(text.encode('utf-8')).digest()).decode()}'"
+@lru_cache(maxsize=1)
+def plotly_block() -> str:
+    """Return Plotly's script as a block that `core.js` unpacks."""
+    return packed_text(plotly_js())
 
 
-def _json(data: Any) -> str:
-    """Return JSON that stays JSON inside a script element: no sign that HTML or an old JavaScript reads."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+def _blocks(data: PageData) -> dict[str, str]:
+    """Return the compressed blocks by the id of their element; base64 needs no escaping."""
+    blocks = {"plotly": plotly_block()} if data.figures else {}
+    blocks |= {f"failures-{index}": block for index, block in data.failures.rounds.items()}
+    if data.lessons.counted:
+        blocks["lessons-index"] = data.lessons.index
+        blocks |= {f"chains-{number}": block for number, block in enumerate(data.lessons.chains)}
+    return blocks
 
 
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """Return what renders a page: it escapes every text, and writes out hidden characters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -128,6 +201,8 @@ def _environment() -> "Environment":
         "one_line": one_line,
         "title": title,
         "width": _width,
+        "paid": paid,
+        "key": partial(short, longest=KEY),
     }
     environment.filters.update(filters)
     return environment
@@ -149,7 +224,7 @@ def _width(part: float | None, whole: float | None) -> str:
 
 def _in_exam(run: RunView) -> int:
     """Count the trained rows whose question stands in the exam (case and spaces aside)."""
-    exam = {normal(problem.question) for part in ("held_out", "gate") for problem in run.problems(part)}
+    exam = {normal(problem.question) for part in ("held_out", "gate", "final") for problem in run.problems(part)}
     return sum(normal(lesson.problem.question) in exam for turn in run.rounds for lesson in turn.lessons())
 
 

@@ -36,12 +36,15 @@ class Gsm8k:
     """Problems of the exam that is reported, 1 to 1,319."""
     gate: int = 0
     """Problems, from train.jsonl, that decide whether a round's student is kept; 0 leaves it to the held-out ones."""
+    final: int = 0
+    """Problems, from test.jsonl like the exam's, that are examined once, when the run is over, so that nothing was
+    chosen on them; 0: no final exam. With held_out 1 to 1,319 in all."""
     skills: str = ""
     """JSON lines file that labels problems: `skills` (a list of names) with the `id` or the `question` of a problem.
     The data itself names none."""
 
     def __post_init__(self) -> None:
-        checked_counts(train=self.train, held_out=self.held_out, gate=self.gate)
+        checked_counts(train=self.train, held_out=self.held_out, gate=self.gate, final=self.final)
 
     @property
     def grader(self) -> NumericGrader:
@@ -64,10 +67,12 @@ class Gsm8k:
         used: set[str] = set()
         exam = unused(shuffled(_problems(test, labels), Random(seed_of("gsm8k", "test", seed))), used)
         held_out = take(exam, self.held_out, part="held_out", source=test)
+        final = take(exam, self.final, part="final", source=test)
         deque(exam, maxlen=0)  # what was not drawn for the exam is used up too, and never taught
         rest = unused(shuffled(_problems(train, labels), Random(seed_of("gsm8k", "train", seed))), used)
         taught = take(rest, self.train, part="train", source=train)
-        return Split(train=taught, held_out=held_out, gate=take(rest, self.gate, part="gate", source=train))
+        gate = take(rest, self.gate, part="gate", source=train)
+        return Split(train=taught, held_out=held_out, gate=gate, final=final)
 
     def catalog(self, problems: Sequence[Problem]) -> SkillCatalog:
         """Return the skills of the `skills` file; without one they are still to be found."""

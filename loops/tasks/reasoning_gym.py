@@ -62,11 +62,13 @@ class ReasoningGym:
     """Problems of the exam that is reported."""
     gate: int = 0
     """Problems that decide whether a round's student is kept; 0 leaves it to the held-out ones."""
+    final: int = 0
+    """Problems that are examined once, when the run is over, so that nothing was chosen on them; 0: no final exam."""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """Task name -> its own settings in reasoning-gym, such as {chain_sum: {max_terms: 3}}."""
 
     def __post_init__(self) -> None:
-        checked_counts(train=self.train, held_out=self.held_out, gate=self.gate)
+        checked_counts(train=self.train, held_out=self.held_out, gate=self.gate, final=self.final)
         if stray := sorted(set(self.settings) - set(self.names)):
             raise ValueError(f"settings name {stray[0]!r}, which is not among the tasks {', '.join(self.names)}")
 
@@ -100,7 +102,8 @@ class ReasoningGym:
         # The exam first: where a task is nearly used up, the train part goes short, and says so.
         held_out = self._part("held_out", self.held_out, seed, used)
         gate = self._part("gate", self.gate, seed, used)
-        return Split(train=self._part("train", self.train, seed, used), held_out=held_out, gate=gate)
+        final = self._part("final", self.final, seed, used)
+        return Split(train=self._part("train", self.train, seed, used), held_out=held_out, gate=gate, final=final)
 
     def catalog(self, problems: Sequence[Problem]) -> SkillCatalog:
         """Return the tasks' names: each is a skill."""
@@ -190,7 +193,7 @@ def _score(verifier: Any, answer: str, entry: dict[str, Any], name: str) -> floa
 
 
 def _problems(name: str, settings: Mapping[str, Any], count: int, seed: int, part: str) -> Iterator[Problem]:
-    first = seed % (_STEP // 2) + _STEP * ("held_out", "gate", "train").index(part)
+    first = seed % (_STEP // 2) + _STEP * ("held_out", "gate", "train", "final").index(part)
     tries = _TRIES * count + 100
     known = json.dumps(settings, sort_keys=True)
     data = _data_set(name, known, size=tries, seed=first)

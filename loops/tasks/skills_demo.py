@@ -44,6 +44,9 @@ class SkillsDemo:
     """Held-out problems for each skill, at least 1; fewer than 30 are too noisy to tell skills apart."""
     gate: int = 0
     """Problems for each skill that decide whether a round's student is kept; 0: the held-out problems decide."""
+    final: int = 0
+    """Problems for each skill that are examined once, when the run is over, so that nothing was chosen on them; 0: no
+    final exam."""
     warm_up: int = 0
     """Problems for each warmed-up skill that the student is taught before round 1. A handful teaches the form of an
     answer, which SmolLM2-135M does not take from the instruction alone; many make it know a skill from the start."""
@@ -63,8 +66,8 @@ class SkillsDemo:
                 )
         if len(set(self.skills)) < len(self.skills):
             raise InputError("task.skills: a skill is named twice")
-        if min(self.train, self.held_out) < 1 or min(self.gate, self.warm_up) < 0:
-            raise InputError("task: train and held_out must be at least 1, gate and warm_up at least 0")
+        if min(self.train, self.held_out) < 1 or min(self.gate, self.warm_up, self.final) < 0:
+            raise InputError("task: train and held_out must be at least 1, gate, warm_up and final at least 0")
 
     @property
     def grader(self) -> Grader:
@@ -83,8 +86,9 @@ class SkillsDemo:
         Raises:
             InputError: a skill has not so many different problems.
         """
-        # The exam first, so that it stays the same whatever else is asked for.
-        parts: dict[str, list[list[Problem]]] = {"held_out": [], "gate": [], "train": [], "warm_up": []}
+        # The exam first, and the final exam last, so that the others stay the same whatever else is asked for.
+        names = ("held_out", "gate", "train", "warm_up", "final")
+        parts: dict[str, list[list[Problem]]] = {name: [] for name in names}
         for skill in self.skills:
             seen: set[tuple[str, ...]] = set()
             for part, of_skills in parts.items():
@@ -105,7 +109,7 @@ class SkillsDemo:
                 if fruitless == FRUITLESS:
                     raise InputError(
                         f"task: the skill {skill!r} has only about {len(seen)} different problems; ask for fewer "
-                        "(train, held_out, gate) or leave it out"
+                        "(train, held_out, gate, final) or leave it out"
                     )
                 continue
             fruitless = 0

@@ -51,11 +51,17 @@ class Snips:
     """Commands that lessons may be taken from; 0 for all that are left."""
     gate: int = 0
     """Commands that decide whether a round's student is kept; 0 leaves it to the held-out ones."""
+    final: int = 0
+    """Commands, from train.jsonl, that are examined once, when the run is over, so that nothing was chosen on them; 0:
+    no final exam."""
     held_out: int = 700
     """Commands of the exam, 1 to 700: of validate.jsonl's 700 rows 695 differ, and each is asked once."""
 
     def __post_init__(self) -> None:
-        checked_counts(train=self.train, held_out=self.held_out, warm_up=self.warm_up, pool=self.pool, gate=self.gate)
+        checked_counts(
+            train=self.train, held_out=self.held_out, warm_up=self.warm_up, pool=self.pool, gate=self.gate,
+            final=self.final,
+        )  # fmt: skip
 
     @property
     def grader(self) -> ChoiceGrader:
@@ -86,8 +92,9 @@ class Snips:
         taught = take(iter(order), self.train, part="train", source=train)
         left = iter(_without(rest, taught))
         gate = take(left, self.gate, part="gate", source=train)
+        final = take(left, self.final, part="final", source=train)
         pool = take(left, self.pool, part="pool", source=train) if self.pool else tuple(left)
-        return Split(train=taught, held_out=held_out, pool=pool, warm_up=warm_up, gate=gate)
+        return Split(train=taught, held_out=held_out, pool=pool, warm_up=warm_up, gate=gate, final=final)
 
     def catalog(self, problems: Sequence[Problem]) -> SkillCatalog:
         """Return the seven intents."""

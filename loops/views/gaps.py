@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import msgspec
 
+from lessons.pooling import Pooled
 from lessons.records import Attempt, Record
 from lessons.statistics import holm
 from loops.gate import compare
 from loops.reading import RoundView, RunView
-from loops.records import Change
+from loops.records import Change, ChosenOn, FinalExam, NoiseFloor
+from loops.standing import State, standing
+from loops.views.gap_rounds import RoundErrors, errors_of, shares_of
+from loops.views.missing import missing
 from loops.views.text import View
 
 if TYPE_CHECKING:
@@ -58,6 +62,14 @@ class SkillGap(Record, frozen=True, kw_only=True):
     exams: tuple[SkillRound, ...]
     gaps: dict[int, float]
     """Round -> share of the attempts that needed the skill and lacked it, measured when that round began."""
+    pooled: dict[int, Pooled]
+    """Round -> the same with what the other skills tell, and its 95 % interval; nothing where nothing was tried."""
+    attempts: dict[int, int]
+    """Round -> graded attempts at train problems that need it."""
+    shares: dict[int, float]
+    """Round -> its share of the budget, in [0, 1]; empty where the selector does not go by the profile."""
+    floor: float | None
+    """How far its accuracy moves with nothing learned, 95 times in 100; None where that was not measured."""
     since_start: Change | None
     """The student that the run stands with, against round 0; p is Holm-corrected over all skills."""
     trend: Trend | None
@@ -69,6 +81,10 @@ class Gaps(View, frozen=True, kw_only=True):
 
     run: str
     state: str
+    standing: State
+    """Whether a process works at it, and if not, how it ended."""
+    missing: tuple[str, ...]
+    """What the folder lacks, a sentence each; empty for a whole finished run."""
     student: str
     teacher: str
     method: str
@@ -76,11 +92,23 @@ class Gaps(View, frozen=True, kw_only=True):
     """The round whose student the run stands with: the last promoted one; None before any exam."""
     rounds: tuple[RoundAccuracy, ...]
     skills: tuple[SkillGap, ...]
-    """Widest gap at the start first."""
+    """Widest pooled gap at the start first."""
+    errors: tuple[RoundErrors, ...]
+    """How the failures of each round went wrong."""
+    noise: NoiseFloor | None
+    """How far exams move with nothing learned; None where that was not measured."""
+    final: FinalExam | None
+    """The exam that nothing was chosen on: the figure to report. None where there is none, or not yet."""
+    chosen_on: ChosenOn
+    """By what the gate decides which student the run ends with; figures of `rounds` are of the held-out problems."""
     up: tuple[str, ...]
     """Skills that are better than in round 0 beyond noise, most gained first."""
     down: tuple[str, ...]
     """Skills that are worse than in round 0 beyond noise, most lost first."""
+    labels: str = ""
+    """How well the teacher's labels of skills agree; "" where the problems brought theirs along."""
+    labels_note: str = ""
+    """Why figures by skill are not to be trusted; "" where there is nothing against them."""
 
     @property
     def start(self) -> RoundAccuracy | None:
@@ -103,26 +131,35 @@ def gaps(path: Path | str | RunView) -> Gaps:
     """Sum up a run by skill and round.
 
     Raises:
-        InputError: there is no run at this path, or a file of it is damaged.
+        InputError: there is no run at this path.
     """
     run = RunView.of(path)
     rounds = tuple(row for turn in run.examined if (row := _accuracy(turn)))
     current = max((row.round for row in rounds if row.promoted), default=None)
     since = _since_start(run, current)
-    skills = sorted((_skill(run, name, since.get(name)) for name in _names(run)), key=_widest_first)
+    turns = [_Turn.of(run, turn) for turn in run.rounds]
+    skills = sorted((_skill(turns, name, since.get(name)) for name in _names(run)), key=_widest_first)
     moved = [row for row in skills if row.since_start is not None]
     by_change = sorted(moved, key=lambda row: row.since_start.difference if row.since_start else 0.0)
     return Gaps(
         run=run.name,
         state=run.state,
+        standing=standing(run).state,
+        missing=missing(run),  # the files are read by now: what is damaged is known
         student=run.info.student if run.info else "",
         teacher=run.info.teacher if run.info else "",
         method=run.info.method if run.info else "",
         current=current,
         rounds=rounds,
         skills=tuple(skills),
+        errors=tuple(row for turn in run.rounds if (row := errors_of(turn))),
+        noise=turns[0].turn.noise if turns else None,
+        final=run.final,
+        chosen_on=run.chosen_on,
         up=tuple(row.skill for row in reversed(by_change) if row.trend == "up"),
         down=tuple(row.skill for row in by_change if row.trend == "down"),
+        labels=run.catalog_info.told if run.catalog_info else "",
+        labels_note=run.catalog_info.note if run.catalog_info else "",
     )
 
 
@@ -173,25 +210,49 @@ def _slim(attempts: Iterable[Attempt]) -> Sequence[Attempt]:
     return [msgspec.structs.replace(attempt, text="", note="") for attempt in attempts]
 
 
-def _skill(run: RunView, name: str, since: Change | None) -> SkillGap:
-    exams: list[SkillRound] = []
-    for turn in run.examined:
-        exam = turn.metrics.skills.get(name) if turn.metrics else None
-        if exam is not None and turn.metrics is not None:
-            exams.append(
-                SkillRound(
-                    round=turn.index,
-                    n=exam.row.attempts,
-                    right=exam.row.right,
-                    accuracy=exam.row.accuracy,
-                    low=exam.low,
-                    high=exam.high,
-                    change=exam.change,
-                    promoted=turn.metrics.promoted,
-                )
-            )
-    found = {turn.index: turn.profile.gap(name) for turn in run.rounds if turn.profile is not None}
-    return SkillGap(skill=name, exams=tuple(exams), gaps=found, since_start=since, trend=trend_of(since))
+class _Turn(NamedTuple):
+    turn: RoundView
+    pooled: dict[str, Pooled]
+    shares: dict[str, float]
+
+    @classmethod
+    def of(cls, run: RunView, turn: RoundView) -> Self:
+        profile = turn.profile
+        return cls(turn, profile.pooled() if profile else {}, shares_of(run, profile) if profile else {})
+
+
+def _skill(turns: Sequence[_Turn], name: str, since: Change | None) -> SkillGap:
+    exams = [found for one in turns if (found := _examined(one.turn, name))]
+    profiles = {one.turn.index: one.turn.profile for one in turns if one.turn.profile is not None}
+    rows = {index: profile.rows[name] for index, profile in profiles.items() if name in profile.rows}
+    noise = turns[0].turn.noise if turns else None
+    return SkillGap(
+        skill=name,
+        exams=tuple(exams),
+        gaps={index: profile.gap(name) for index, profile in profiles.items()},
+        pooled={one.turn.index: one.pooled[name] for one in turns if (row := rows.get(one.turn.index)) and row.tried},
+        attempts={index: row.attempts for index, row in rows.items()},
+        shares={one.turn.index: one.shares[name] for one in turns if name in one.shares},
+        floor=noise.skills[name].floor if noise and name in noise.skills else None,
+        since_start=since,
+        trend=trend_of(since),
+    )
+
+
+def _examined(turn: RoundView, name: str) -> SkillRound | None:
+    exam = turn.metrics.skills.get(name) if turn.metrics else None
+    if exam is None or turn.metrics is None:
+        return None
+    return SkillRound(
+        round=turn.index,
+        n=exam.row.attempts,
+        right=exam.row.right,
+        accuracy=exam.row.accuracy,
+        low=exam.low,
+        high=exam.high,
+        change=exam.change,
+        promoted=turn.metrics.promoted,
+    )
 
 
 def trend_of(change: Change | None) -> Trend | None:
@@ -202,6 +263,6 @@ def trend_of(change: Change | None) -> Trend | None:
 
 
 def _widest_first(row: SkillGap) -> tuple[float, float, str]:
-    gap = next(iter(row.gaps.values()), 0.0)
+    gap = next((pooled.gap for pooled in row.pooled.values()), 0.0)
     accuracy = next((exam.accuracy for exam in row.exams if exam.accuracy is not None), 1.0)
     return (-gap, accuracy, row.skill)

@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lessons.records import Lesson, Record
+from loops.contamination_records import Contamination
 from loops.reading import RoundView, RunView
 from loops.records import Change
+from loops.standing import State, standing
+from loops.views.diagnosis import Diagnosed, diagnosed
+from loops.views.missing import missing
 from loops.views.text import View
 
 if TYPE_CHECKING:
@@ -74,6 +78,9 @@ class Funnel(Record, frozen=True, kw_only=True):
     replayed: int | None
     """The student's own right answers, trained again to keep what it knows."""
     trained: int | None
+    contamination: Contamination | None
+    """What is trained on, held against the exams."""
+    diagnosis: Diagnosed | None
     stages: tuple[Stage, ...]
     next_stage: str | None
     """The stage that runs now or would run next; None where the round is done."""
@@ -107,6 +114,10 @@ class Show(View, frozen=True, kw_only=True):
 
     run: str
     state: str
+    standing: State
+    """Whether a process works at it, and if not, how it ended."""
+    missing: tuple[str, ...]
+    """What the folder lacks, a sentence each; empty for a whole finished run."""
     rounds: tuple[Funnel, ...]
     teacher: tuple[Spent, ...]
 
@@ -121,7 +132,7 @@ def show(path: Path | str | RunView) -> Show:
     """Count what became of everything in every round of a run.
 
     Raises:
-        InputError: there is no run at this path, or a file of it is damaged.
+        InputError: there is no run at this path.
     """
     run = RunView.of(path)
     spent = tuple(
@@ -139,7 +150,15 @@ def show(path: Path | str | RunView) -> Show:
         )
         for purpose, row in run.accounts.items()
     )
-    return Show(run=run.name, state=run.state, rounds=tuple(funnel(turn) for turn in run.rounds), teacher=spent)
+    rounds = tuple(funnel(turn) for turn in run.rounds)
+    return Show(
+        run=run.name,
+        state=run.state,
+        standing=standing(run).state,
+        missing=missing(run),  # after the files are read: what is damaged is known by then
+        rounds=rounds,
+        teacher=spent,
+    )
 
 
 def funnel(turn: RoundView) -> Funnel:
@@ -166,6 +185,8 @@ def funnel(turn: RoundView) -> Funnel:
         new=rows["new"] if rows is not None else None,
         replayed=rows["replayed"] if rows is not None else None,
         trained=rows.total() if rows is not None else None,
+        contamination=turn.contamination,
+        diagnosis=diagnosed(turn),
         stages=tuple(Stage(name=name, seconds=marker.seconds) for name, marker in turn.markers.items()),
         next_stage=turn.next_stage,
         loss=loss_of(turn),

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
+from loops.views.diagnosis import phrases
+from loops.views.exams_text import alike
+from loops.views.missing import lacks, stands
 from loops.views.show import Drop, Funnel, Outcome, Show, Spent
 from loops.views.text import count, dollars, duration, interval, one_line, p_value, percent, points, styled
 
@@ -17,7 +20,8 @@ def rendered(view: Show) -> "RenderableType":
     """Return what rich prints."""
     from rich.console import Group
 
-    parts: list[RenderableType] = [styled(f"run {one_line(view.run)}   {view.state}")]
+    parts: list[RenderableType] = [styled(f"run {one_line(view.run)}   {stands(view.standing, view.state)}")]
+    parts += lacks(view.missing)
     for row in view.rounds:
         parts.append(styled(f"round {row.round}" if row.round else "start", "bold"))
         parts += _lines(row)
@@ -58,10 +62,14 @@ def _lines(row: Funnel) -> "list[RenderableType]":
     lines: list[RenderableType] = []
     for name in order:
         lines.append(_line(name, duration(took[name]) if name in took else "", told[name]))
+        if name == "diagnose" and row.diagnosis is not None:
+            lines += [_below(one_line(phrase, 200)) for phrase in phrases(row.diagnosis)]
         if name == "teach":
             lines += [_drop("lost", drop) for drop in row.lost]
         if name == "filter":
             lines += [_drop("dropped", drop) for drop in row.dropped]
+        if name == "select" and row.contamination is not None and (told_of := alike(row.contamination)):
+            lines.append(_below(told_of))
     if row.outcome is not None and row.outcome.verdict:
         lines.append(_line("", "", one_line(row.outcome.verdict, 200), "" if row.outcome.promoted else "yellow"))
     if row.next_stage is not None:
@@ -78,6 +86,10 @@ def _exam(outcome: Outcome) -> str:
 
 def _line(name: str, took: str, told: str, style: str = "") -> "Text":
     return styled(f"  {name:<9} {took:>9}   ").append_text(styled(told, style))
+
+
+def _below(told: str) -> "Text":
+    return styled(f"  {'':<9} {'':>9}     {told}")
 
 
 def _drop(word: str, drop: Drop) -> "Text":

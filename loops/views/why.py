@@ -2,33 +2,38 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from lessons.errors import InputError
-from lessons.records import Attempt, Check, Dropped, Lesson, Message, Problem, Record
+from lessons.records import Attempt, Check, Lesson, Message, Problem, Record
 from loops.reading import RoundView, RunView
 from loops.records import Change, SkillExam
+from loops.standing import State, standing
+from loops.views.finding import (
+    Line,
+    Place,
+    Status,
+    ambiguous,
+    attempt_lines,
+    attempt_of,
+    decoded,
+    lines,
+    none_like,
+    only_best,
+    problem_id,
+    row_lines,
+)
 from loops.views.show import Loss, loss_of
-from loops.views.text import View, one_line
-from teachers.ledger import Call
+from loops.views.text import View
+from loops.views.traces import Traces, traces
+from teachers.ledger import Call, were_paid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Status = Literal["trained", "kept, not chosen", "kept", "dropped", "candidate"]
-"""`kept` where nothing has been chosen yet, `candidate` where no filter has judged yet."""
-
-NEAR = 4
-"""Ids named in an error."""
-
-
-class Place(Record, frozen=True, kw_only=True):
-    """Where a row with this id was found."""
-
-    round: int
-    status: Status
-    reason: str = ""
-    """For a dropped one: the filter and its reason."""
+__all__ = ["Later", "Place", "Skills", "Status", "Why", "prompt_text", "rows", "why"]
 
 
 class Skills(Record, frozen=True, kw_only=True):
@@ -41,10 +46,20 @@ class Skills(Record, frozen=True, kw_only=True):
     change: Change | None
 
 
+class Later(Record, frozen=True, kw_only=True):
+    """What the student of a later round answered to the seed problem."""
+
+    round: int
+    """Round that examined it: its student is that of the round before."""
+    attempt: Attempt
+
+
 class Why(View, frozen=True, kw_only=True):
     """The whole chain of one row. What is None or empty is not in the run folder (yet)."""
 
     run: str
+    state: str
+    standing: State
     id: str
     found: Place
     also: tuple[Place, ...]
@@ -54,16 +69,22 @@ class Why(View, frozen=True, kw_only=True):
     """The problem that it was written from."""
     attempt_id: str | None
     attempt: Attempt | None
-    """The student's attempt that caused it."""
+    """The student's attempt that caused it, with its diagnosis and process rewards."""
     calls: tuple[Call, ...]
     """The diagnosis first, then the calls that made the lesson, in order."""
+    paid: dict[str, bool]
+    """Call id -> whether this run bought the reply; False where the cache that runs share had it."""
     calls_missing: tuple[str, ...]
     """Ids of calls that the ledger does not hold."""
     checks: tuple[Check, ...]
     """Every filter's verdict, in order; the last one may be the drop."""
     lessons_in_round: int | None
     training: Loss | None
+    objective: str
+    """The loss that the round trained with; "" where the recipe is not there."""
     exam: Skills | None
+    later: tuple[Later, ...]
+    """The student's answers to the seed problem in the rounds after, where they examined it again."""
 
     def render(self) -> "RenderableType":
         """Return the view for a terminal."""
@@ -72,116 +93,117 @@ class Why(View, frozen=True, kw_only=True):
         return rendered(self)
 
 
-class _Hit(Record, frozen=True, kw_only=True):
-    lesson: Lesson
-    place: Place
-    checks: tuple[Check, ...]
-
-
-def why(path: Path | str | RunView, lesson_id: str, *, dropped: bool = False) -> Why:
+def why(path: Path | str | RunView, identity: str, *, dropped: bool = False) -> Why | Traces:
     """Walk from a row back to the failure and the calls, and on to the exam.
 
-    `lesson_id` is an id or the beginning of one. The same content may have been both trained on and dropped as a
-    duplicate; then the trained row is shown, or with `dropped` the dropped one.
+    `identity` is an id of a lesson or a candidate, or the beginning of one. The same content may have been both trained
+    on and dropped as a duplicate; then the trained row is shown, or with `dropped` the dropped one. With the id of a
+    problem, an attempt or a teacher's call, the rows that came of it are listed instead.
 
     Raises:
-        InputError: no row, or more than one, has an id that begins so; names near ones.
+        InputError: nothing, or more than one thing, has an id that begins so; names near ones.
     """
     run = RunView.of(path)
-    hits = _find(run, lesson_id.strip().lower())
+    asked = identity.strip().lower()
+    found = _find(run, asked)
+    if isinstance(found, Traces):
+        return found
+    hits = [decoded(line) for line in found]
+    order: tuple[Status, ...] = ("trained", "kept, not chosen", "kept", "dropped", "candidate")
+    hits.sort(key=lambda hit: (order.index(hit[1].status), hit[1].round))
     if dropped:
-        gone = [hit for hit in hits if hit.place.status == "dropped"]
+        gone = [hit for hit in hits if hit[1].status == "dropped"]
         if not gone:
-            raise InputError(f"{run.path}: lesson {hits[0].lesson.id} was not dropped; ask without --dropped")
-        hits = [*gone, *(hit for hit in hits if hit.place.status != "dropped")]
-    hit, *others = hits
-    lesson, origin = hit.lesson, hit.lesson.provenance
-    turn, made_in = run.round(hit.place.round), run.round(origin.round)
+            raise InputError(f"{run.path}: lesson {found[0].id} was not dropped; ask without --dropped")
+        hits = [*gone, *(hit for hit in hits if hit[1].status != "dropped")]
+    (row, place), *others = hits
+    # The drop stands last among the checks, and is no part of the lesson.
+    lesson = msgspec.structs.replace(row, checks=row.checks[:-1]) if place.status == "dropped" else row
+    origin = lesson.provenance
+    turn, made_in = run.round(place.round), run.round(origin.round)
     attempt = _attempt(made_in, origin.attempt)
     diagnosis = attempt.diagnosis.call if attempt and attempt.diagnosis else None
     wanted = tuple(dict.fromkeys(((diagnosis,) if diagnosis else ()) + origin.calls))
     calls = tuple(run.calls(wanted))
     held = {call.id for call in calls}
-    trained = turn if turn is not None and hit.place.status == "trained" else None
+    trained = turn if turn is not None and place.status == "trained" else None
+    seed = _seed(run, origin.seed, attempt)
     return Why(
         run=run.name,
+        state=run.state,
+        standing=standing(run).state,
         id=lesson.id,
-        found=hit.place,
-        also=tuple(other.place for other in others),
+        found=place,
+        also=tuple(other for _, other in others),
         lesson=lesson,
-        seed=_seed(run, origin.seed, attempt),
+        seed=seed,
         attempt_id=origin.attempt,
         attempt=attempt,
         calls=calls,
+        paid=_paid(run, held),
         calls_missing=tuple(call for call in wanted if call not in held),
-        checks=hit.checks,
-        lessons_in_round=sum(1 for _ in trained.lessons()) if trained else None,
+        checks=row.checks,
+        lessons_in_round=sum(1 for _ in lines(trained.folder / "lessons.jsonl")) if trained else None,
         training=loss_of(trained) if trained else None,
+        objective=_objective(run),
         exam=_exam(run, trained, origin.skill) if trained else None,
+        later=tuple(_later(run, seed.id, place.round)) if seed else (),
     )
 
 
 def rows(run: RunView) -> Iterator[tuple[Lesson, Place, tuple[Check, ...]]]:
     """Yield every row of every round with where it stands, each file's rows once; best standing first in a round."""
     for turn in run.rounds:
-        trained: set[str] = set()
-        for lesson in turn.lessons():
-            trained.add(lesson.id)
-            yield lesson, Place(round=turn.index, status="trained"), lesson.checks
-        chosen = turn.has("lessons.jsonl")
-        for lesson in turn.kept():
-            if lesson.id not in trained:
-                yield lesson, Place(round=turn.index, status="kept, not chosen" if chosen else "kept"), lesson.checks
-        for drop in turn.dropped():
-            yield drop.lesson, _dropped(turn, drop), (*drop.lesson.checks, drop.check)
-        if not turn.has("kept.jsonl"):
-            for lesson in turn.candidates():
-                yield lesson, Place(round=turn.index, status="candidate"), lesson.checks
+        for line in only_best(row_lines([turn])):
+            lesson, place = decoded(line)
+            yield lesson, place, lesson.checks
 
 
-def _dropped(turn: RoundView, drop: Dropped) -> Place:
-    return Place(round=turn.index, status="dropped", reason=f"{drop.check.filter}: {drop.check.reason}")
-
-
-def _find(run: RunView, prefix: str) -> list[_Hit]:
-    """Return all places of the one id that begins so, trained ones first."""
-    hits: dict[str, list[_Hit]] = {}
-    every: dict[str, None] = {}
-    for lesson, place, checks in rows(run):
-        every[lesson.id] = None
-        if prefix and lesson.id.startswith(prefix):
-            hits.setdefault(lesson.id, []).append(_Hit(lesson=lesson, place=place, checks=checks))
-    if prefix in hits:
-        hits = {prefix: hits[prefix]}
-    if len(hits) == 1:
-        order: tuple[Status, ...] = ("trained", "kept, not chosen", "kept", "dropped", "candidate")
-        return sorted(next(iter(hits.values())), key=lambda hit: (order.index(hit.place.status), hit.place.round))
-    told = one_line(prefix, 40)
-    if hits:
-        names = ", ".join(f"{name} ({found[0].place.status})" for name, found in list(hits.items())[:NEAR])
-        more = ", ..." if len(hits) > NEAR else ""
-        raise InputError(f"{run.path}: {len(hits)} ids begin with {told!r}: {names}{more}; give more of it")
-    if not every:
-        raise InputError(f"{run.path}: has no lesson and no candidate yet")
-    near = sorted(every, key=lambda name: (-_shared(name, prefix), name))[:NEAR]
-    raise InputError(f"{run.path}: no lesson and no dropped candidate has an id like {told!r}; near: {', '.join(near)}")
-
-
-def _shared(name: str, other: str) -> int:
-    return next((place for place, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), len(other))
+def _find(run: RunView, prefix: str) -> list[Line] | Traces:
+    """Return all places of the one row whose id begins so, or else what came of the problem, attempt or call."""
+    hits: list[Line] = []
+    every: list[str] = []
+    for line in row_lines(run.rounds):
+        every.append(line.id)
+        if prefix and line.id.startswith(prefix):
+            hits.append(line)
+    if any(line.id == prefix for line in hits):
+        hits = [line for line in hits if line.id == prefix]
+    found = {line.id: line for line in reversed(hits)}
+    if len(found) == 1:
+        return only_best(hits)
+    if found:
+        raise ambiguous(run, prefix, {line.id: decoded(line)[1].status for line in reversed(found.values())})
+    traced = traces(run, prefix) if prefix else None
+    if traced is None:
+        raise none_like(run, prefix, every)
+    return traced
 
 
 def _attempt(turn: RoundView | None, attempt_id: str | None) -> Attempt | None:
     if turn is None or attempt_id is None:
         return None
-    return next((attempt for attempt in turn.attempts() if attempt.id == attempt_id), None)
+    found = (line for line, _ in attempt_lines([turn]) if line.id == attempt_id)
+    return next((attempt_of(line) for line in found), None)
 
 
 def _seed(run: RunView, seed: str | None, attempt: Attempt | None) -> Problem | None:
     if attempt is not None and seed in (None, attempt.problem.id):
         return attempt.problem
-    parts = (problem for part in ("train", "pool", "warm_up") for problem in run.problems(part))
-    return next((problem for problem in parts if problem.id == seed), None) if seed else None
+    for part in ("train", "pool", "warm_up") if seed else ():
+        path = run.path / "problems" / f"{part}.jsonl"
+        for raw in lines(path) if path.is_file() else ():
+            if problem_id(raw) == seed:
+                return msgspec.json.decode(raw, type=Problem)
+    return None
+
+
+def _later(run: RunView, problem: str, after: int) -> Iterator[Later]:
+    """Yield the answers to a problem in the examinations after a round."""
+    turns = (turn for turn in run.rounds if turn.index > after)
+    for line, asked in attempt_lines(turns):
+        if asked == problem:
+            yield Later(round=line.turn.index, attempt=attempt_of(line))
 
 
 def _exam(run: RunView, turn: RoundView, skill: str | None) -> Skills | None:
@@ -191,6 +213,19 @@ def _exam(run: RunView, turn: RoundView, skill: str | None) -> Skills | None:
     before = earlier[-1].metrics.skills.get(skill) if earlier and earlier[-1].metrics else None
     after = turn.metrics.skills.get(skill)
     return Skills(skill=skill, before=before, after=after, change=after.change if after else None)
+
+
+def _paid(run: RunView, ids: set[str]) -> dict[str, bool]:
+    return (
+        run.faults.spare(run.path / "calls.sqlite", lambda: were_paid(run.path / "calls.sqlite", ids), {})
+        if ids
+        else {}
+    )
+
+
+def _objective(run: RunView) -> str:
+    train = run.recipe.get("train")
+    return str(cast(dict[str, Any], train).get("objective", "")) if isinstance(train, dict) else ""
 
 
 def prompt_text(messages: tuple[Message, ...]) -> str:

@@ -38,8 +38,9 @@ def rendered(view: Why) -> "RenderableType":
     if view.also:
         parts.append(_said(f"the same content also stands elsewhere: {'; '.join(map(_place, view.also))}", 2))
     links = [_seed(view.seed), _attempt(view), _calls(view), _lesson(view), _filters(view)]
+    later = [_later(view)] if view.later else []
     if view.found.status == "trained":
-        links += [_selection(view), _training(view), _exam(view.exam, view.found.round)]
+        links += [_selection(view), _training(view), _exam(view.exam, view.found.round), *later]
     for number, (title, body) in enumerate(links, start=1):
         parts += [styled(f"{number} {title}", "bold"), *body]
     return Group(*parts)
@@ -77,12 +78,21 @@ def _attempt(view: Why) -> Link:
     score = "not graded" if attempt.score is None else f"score {attempt.score:g}"
     read = f"   read as {one_line(attempt.answer, 40)!r}" if attempt.answer is not None else ""
     body = [_said(attempt.text)]
+    if attempt.cut:
+        body.append(_said("the answer was cut off: it had as many tokens as it may have"))
+    if attempt.rewards:
+        judged = "" if attempt.difficult is None else "   difficult" if attempt.difficult else "   not difficult"
+        body.append(_said(f"process rewards: {', '.join(f'{reward:.2f}' for reward in attempt.rewards)}{judged}"))
     if attempt.missing:
         body.append(_said(f"lacked: {', '.join(attempt.missing)}"))
     if attempt.diagnosis is not None:
         it = attempt.diagnosis
         call = f"   (call {it.call})" if it.call else ""
         body.append(_said(f"diagnosis by {it.by}{f', {it.verdict}' if it.verdict else ''}: {it.reason or '–'}{call}"))
+        if it.error is not None:
+            body.append(_said(f"kind of error: {it.error}"))
+        if it.privileged:
+            body.append(_said("whoever diagnosed saw the reference answer"))
     if attempt.note:
         body.append(_said(f"grader: {attempt.note}"))
     return f"the student's attempt   {attempt.id}   {score}{read}", body
@@ -91,19 +101,24 @@ def _attempt(view: Why) -> Link:
 def _calls(view: Why) -> Link:
     body: list[RenderableType] = []
     for call in view.calls:
-        body += _call(call)
+        body += _call(call, view.paid.get(call.id))
     if view.calls_missing:
         body.append(_said(f"not in the ledger: {', '.join(view.calls_missing)}", 2))
     return "the teacher's calls", body or [_said("none", 2)]
 
 
-def _call(call: Call) -> "list[RenderableType]":
+def _call(call: Call, paid: bool | None) -> "list[RenderableType]":
     used = call.reply.usage
-    head = (
-        f"  {one_line(call.purpose, 40)}   {call.id}   {one_line(call.teacher, 60)}   {count(used.prompt)} prompt + "
-        f"{count(used.completion)} completion tokens   {_price(call.reply.usd)}   {duration(call.seconds)}   "
-        f"ended by {call.reply.finish}"
-    )
+    kinds = [f"{count(used.prompt)} prompt" + (f" ({count(used.cached_prompt)} cached)" if used.cached_prompt else "")]
+    kinds.append(f"{count(used.completion)} completion tokens")
+    thoughts = f", {count(used.reasoning)} of them thoughts" if used.reasoning else ""
+    bought = {True: "paid by this run", False: "from the cache of your runs", None: ""}[paid]
+    facts = (
+        one_line(call.purpose, 40), call.id, one_line(call.teacher, 60), f"{' + '.join(kinds)}{thoughts}",
+        _price(call.reply.usd), bought, duration(call.seconds), one_line(call.created, 30),
+        f"ended by {call.reply.finish}",
+    )  # fmt: skip
+    head = f"  {'   '.join(fact for fact in facts if fact)}"
     return [styled(head), _said(prompt_text(call.messages)), _said(f"reply: {call.reply.text}")]
 
 
@@ -137,7 +152,17 @@ def _training(view: Why) -> Link:
     if it is None:
         return "training", [_said("not done yet")]
     told = f"{count(it.lessons)} lessons, {count(it.steps)} steps, loss {it.first:.2f} > {it.last:.2f}"
-    return "training", [_said(f"{told}, {duration(it.seconds)}")]
+    by = f"by {one_line(view.objective, 40)}: " if view.objective else ""
+    return "training", [_said(f"{by}{told}, {duration(it.seconds)}")]
+
+
+def _later(view: Why) -> Link:
+    body: list[RenderableType] = []
+    for row in view.later:
+        it = row.attempt
+        verdict = "not graded" if it.score is None else "right" if it.right else f"score {it.score:g}"
+        body += [styled(f"  examined in round {row.round}   {verdict}"), _said(it.text)]
+    return "the seed problem again, in the rounds after", body
 
 
 def _exam(exam: Skills | None, index: int) -> Link:

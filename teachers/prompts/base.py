@@ -34,6 +34,11 @@ def _template(source: str) -> Template:
     return _environment.from_string(source)
 
 
+@lru_cache(maxsize=256)
+def _version(system: str, user: str) -> str:
+    return content_id("prompt", system=system, user=user)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt(Generic[T]):
     """One kind of request. Fields are put between `<tag>` and `</tag>`; a field cannot forge a tag."""
@@ -55,7 +60,7 @@ class Prompt(Generic[T]):
     @property
     def version(self) -> str:
         """Content id of the wording: replies are only comparable under one version."""
-        return content_id("prompt", system=self.system, user=self.user)
+        return _version(self.system, self.user)
 
     def messages(self, fields: Mapping[str, object]) -> tuple[Message, ...]:
         """Render the chat.

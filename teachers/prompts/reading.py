@@ -18,6 +18,9 @@ MOST_JOINED = 4
 MOST_PIECES = 50
 """Comma-separated pieces that are looked up in one reply: a list of three or five names has fewer. Our own bound."""
 
+LOOSE = ("reason", "error")
+"""Labels whose second line contradicts nothing: a reason goes on in further words, and "Error:" may stand in one."""
+
 _DRESS = "*_`#> \t\r\n"
 _TAG = re.compile(r"<(/?)([a-z_]{1,32})>")
 _ANSWER = re.compile(r"(?<![a-z])(?:the[ \t])?(?:final[ \t])?answer(?:[ \t]is)?[*_`]{0,3}[ \t]{0,3}:", re.IGNORECASE)
@@ -152,14 +155,14 @@ def verdict_of(text: str) -> Literal["right", "wrong"] | None:
 
 
 def labelled(text: str, labels: Sequence[str]) -> dict[str, str]:
-    """Return label -> what stands behind it, over all its lines, up to the next label; of several reasons, the first.
+    """Return label -> what stands behind it, over all its lines, up to the next label; of several `LOOSE`, the first.
 
     Raises:
         ParseError: any other label stands twice with different texts.
     """
     found: dict[str, str] = {}
     for name, value in _labelled(unwrapped(text), labels):
-        if found.setdefault(name, value) != value and name != "reason":
+        if found.setdefault(name, value) != value and name not in LOOSE:
             raise ParseError(f"the reply has two different lines '{name}:'")
     return found
 

@@ -13,6 +13,10 @@ from teachers.prompts.reading import from_list, labelled, one_of, skill_lines
 MOST = 5
 """Skills of one question, at most: five as in STAT (arXiv 2510.10023, step 0)."""
 
+NONE_CHOSEN = 2 * MOST
+"""Skills from which a reply has repeated the list: the first five of it would be no labels. Our own bound; a model of
+0.5B did so with most lists (own measurement)."""
+
 SYSTEM = (
     "You label a problem with the skills that it needs. Choose only from the list of skills, at most five, the most "
     "important first. Do not solve the problem. Reply with two lines: 'Skills:' and the chosen names exactly as they "
@@ -33,13 +37,17 @@ def parse(text: str, catalog: SkillCatalog) -> SkillLabels:
     """Return the labels; names that are not in the catalogue are dropped.
 
     Raises:
-        ParseError: the reply has no line `Skills:`, or names something and nothing of the catalogue.
+        ParseError: the reply has no line `Skills:`, names something and nothing of the catalogue, or names so many of
+            a long list that it has chosen nothing.
     """
     found = labelled(text, ("reason", "skills", "skill"))
     listed = one_of(found, "skills", "skill")
     if listed is None:
         raise ParseError("the reply has no line 'Skills: ...'")
-    return SkillLabels(from_list(listed, catalog, MOST), found.get("reason", ""))
+    names = from_list(listed, catalog, len(catalog.names))
+    if len(names) > NONE_CHOSEN:
+        raise ParseError(f"the reply names {len(names)} skills; at most {MOST} were asked for")
+    return SkillLabels(names[:MOST], found.get("reason", ""))
 
 
 def example(fields: Mapping[str, object], number: int, catalog: SkillCatalog) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lessons.sandbox.confine import Confinement
+from loops import doctor
 from loops.doctor import check_teacher, checks
 from loops.recipe import resolve
 from teachers.loopback import Fault, LoopbackServer
@@ -110,3 +112,12 @@ def test_the_command_prints_json(tmp_path: Path):
     found = {check["name"]: check for check in json.loads(done.stdout)}
     assert found["teacher answers"]["ok"]
     assert found["orphaned servers"]["ok"]
+
+
+def test_it_says_whether_code_can_be_confined(monkeypatch: pytest.MonkeyPatch):
+    (check,) = [check for check in checks() if check.name == "confining code"]
+    assert check.ok  # a run needs it for one grader only
+    lacking = Confinement(False, "the kernel has no Landlock")
+    monkeypatch.setattr(doctor, "confinement", lambda: lacking)
+    (check,) = [check for check in checks() if check.name == "confining code"]
+    assert check.found == "none, so that the grader 'code' refuses to run: the kernel has no Landlock"

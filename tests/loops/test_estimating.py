@@ -19,6 +19,7 @@ RECIPE = {
     "method": {"id": "stat_syn", "new": 2, "solutions": 3},
     "select": {"id": "uniform", "budget": 20, "replay": 0},
     "train": {"epochs": 1},
+    "diagnose": {"form": "skill"},  # a student that babbles until it is cut off fails by form, which asks for nothing
     "gate": {"rule": "always"},
     "rounds": 2,
 }
@@ -42,6 +43,34 @@ def test_what_is_reckoned_is_what_a_run_asks(tmp_path: Path, method):
     assert told.usd == Range(0, 0)
     if used.calls:
         assert told.tokens.high >= (used.tokens.prompt or 0) * 0.8
+
+
+def asked_of_diagnosis(path: Path) -> int:
+    rows = accounts(path / "calls.sqlite")
+    return rows["missing_skills"].used.calls if "missing_skills" in rows else 0
+
+
+def test_failures_of_form_ask_for_less_than_is_reckoned(tmp_path: Path):
+    recipe = resolve({**RECIPE, "diagnose": {"form": "apart"}})
+    told = estimate(recipe, failing=Range(1, 1))
+    whole = estimate(resolve(RECIPE), failing=Range(1, 1))
+    assert told.requests == whole.requests
+    assert any("of form alone" in line for line in told.how)
+    assert not any("of form alone" in line for line in whole.how)
+    Run.start(recipe, tmp_path / "run").to_the_end()
+    (reckoned,) = [row for row in told.rows if row.prompt == "missing_skills"]
+    assert asked_of_diagnosis(tmp_path / "run") < reckoned.requests.high / 2
+
+
+def test_right_attempts_that_are_checked_are_reckoned():
+    base = {**RECIPE, "task": {**RECIPE["task"], "train": 40}}  # 120 attempts a round, two rounds
+    for share, more in ((1.0, 0), (0.75, 2 * 20), (0.9, 2 * 12), (0.0, 2 * 20)):
+        none = estimate(resolve(base), failing=Range(share, share))
+        some = estimate(
+            resolve({**base, "diagnose": {"form": "skill", "check_right": 20}}), failing=Range(share, share)
+        )
+        assert some.requests.high - none.requests.high == pytest.approx(more, abs=1)
+        assert some.requests.low - none.requests.low == pytest.approx(more, abs=1)
 
 
 def test_without_a_share_the_range_is_wide_and_says_why():
@@ -106,4 +135,7 @@ def test_skills_that_are_still_to_be_found_are_reckoned_too(tmp_path: Path):
     by_prompt = {row.prompt: row.requests for row in told.rows}
     assert by_prompt["skill_names"] == Range(10, 10)
     assert by_prompt["skill_clusters"] == Range(1, 1)
-    assert by_prompt["skill_labels"] == Range(40, 40)
+    assert by_prompt["skill_labels"] == Range(80, 80)  # each problem twice: the second pass measures the agreement
+    few = {"skill_sample": 10, "agreement_sample": 7}
+    told = estimate(resolve({**RECIPE, "task": task, "diagnose": few}), failing=Range(1, 1))
+    assert {row.prompt: row.requests for row in told.rows}["skill_labels"] == Range(47, 47)

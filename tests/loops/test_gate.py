@@ -1,6 +1,10 @@
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lessons.records import Attempt, Problem
+from lessons.statistics import mcnemar, wilson
 from loops.gate import compare, judge, sum_up
 
 
@@ -26,7 +30,62 @@ def test_order_does_not_matter() -> None:
 
 
 def test_partial_scores_are_not_right() -> None:
-    assert compare(attempts("a", [0.5]), attempts("b", [1.0])).gained == 1
+    change = compare(attempts("a", [0.5]), attempts("b", [1.0]))
+    assert (change.gained, change.difference, change.test) == (1, 0.5, "paired bootstrap")
+    metrics = sum_up(0, "a", attempts("a", [0.5, 1.0, 0.0, 1.0]), skills=("s",))
+    assert (metrics.right, metrics.accuracy, metrics.score) == (2, 0.5, 0.625)
+    assert metrics.skills["s"].row.score == 0.625
+
+
+def samples(student: str, scores: list[list[float]]) -> list[Attempt]:
+    return [
+        msgspec.structs.replace(attempt, sample=sample, problem=Problem(question=f"s {i}", answer="1", skills=("s",)))
+        for i, of_problem in enumerate(scores)
+        for sample, attempt in enumerate(attempts(student, list(of_problem)))
+    ]
+
+
+def test_several_samples_are_compared_by_problem_not_by_sample() -> None:
+    # two problems of eight went from never to always right; six samples each are no 12 independent gains
+    before = samples("a", [[0.0] * 6] * 8)
+    after = samples("b", [[1.0] * 6] * 2 + [[0.0] * 6] * 6)
+    change = compare(before, after)
+    assert (change.n, change.gained, change.lost, change.difference) == (8, 2, 0, 0.25)
+    assert change.test == "paired bootstrap"
+    assert change.low < 0 < change.high
+    assert change.p > 0.05 > mcnemar(12, 0)
+    metrics = sum_up(1, "b", after, skills=("s",), before=before, start=before)
+    assert (metrics.low, metrics.high) == pytest.approx(wilson(2, 8))  # the samples of a problem all agree
+    assert metrics.passes == {1: 0.25, 2: 0.25, 4: 0.25, 6: 0.25}
+    assert metrics.score is None
+
+
+def test_mcnemars_is_used_for_right_and_wrong_with_one_sample() -> None:
+    change = compare(attempts("a", [0, 0, 1]), attempts("b", [1, 1, 0]))
+    assert (change.test, change.p) == ("McNemar exact", mcnemar(2, 1))
+    # of two samples one could not be graded: one is left for each student
+    twice = [*attempts("a", [0.0]), msgspec.structs.replace(attempts("a", [None])[0], sample=1)]
+    assert compare(twice, attempts("b", [1.0])).test == "McNemar exact"
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.4, 1.0]), st.sampled_from([0.0, 0.4, 1.0])), max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_a_loss_is_told_exactly_as_a_gain(pairs: list[tuple[float, float]]) -> None:
+    one, two = attempts("a", [x for x, _ in pairs]), attempts("b", [y for _, y in pairs])
+    up, down = compare(one, two), compare(two, one)
+    assert (up.n, up.gained, up.lost, up.test) == (down.n, down.lost, down.gained, down.test)
+    assert (up.difference, up.low, up.high) == pytest.approx((-down.difference, -down.high, -down.low))
+    assert up.p == pytest.approx(down.p)
+
+
+def test_the_gate_goes_by_the_mean_score_where_scores_are_graded() -> None:
+    before, after = attempts("a", [0.9, 0.1, 0.1, 0.1]), attempts("b", [0.0, 0.2, 0.2, 0.2])
+    change = compare(before, after)
+    assert (change.gained, change.lost) == (3, 1)
+    promoted, why = judge(change, rule="better", alpha=0.05)
+    assert not promoted
+    assert "mean score -15.0 points by paired bootstrap" in why
+    assert judge(compare(after, before), rule="better", alpha=0.05)[0]
 
 
 def test_sum_up_counts_and_corrects_over_skills() -> None:

@@ -59,7 +59,7 @@ def test_a_small_round_with_the_real_student(tmp_path: Path, monkeypatch: pytest
     with LoopbackServer(ScriptedTeacher(replies=reply), fault=faulty) as server:
         monkeypatch.setenv("GSM8K_TEST_KEY", server.key)
         changes: list[str] = [
-            f"task.folder={DATA}", "task.train=10", "task.held_out=10", "student.answer.max_tokens=64",
+            f"task.folder={DATA}", "task.train=10", "task.held_out=10", "task.final=4", "student.answer.max_tokens=64",
             f"teacher.base_url={server.base_url}", "teacher.key=GSM8K_TEST_KEY", "teacher.model=loopback",
             "select.budget=16", "train.epochs=1", "rounds=1", "diagnose.skill_sample=4",
         ]  # fmt: skip

@@ -19,12 +19,16 @@ from teachers.rule_tutor import RuleTutor
 
 ROOT = Path(__file__).parents[2]
 LESSONS = ("rounds/01/lessons.jsonl", "rounds/02/lessons.jsonl")
-SAME = (*LESSONS, "rounds/01/dropped.jsonl", "rounds/02/profile.json", "rounds/02/exam.jsonl", "rounds/02/metrics.json")
+EXAMS = (
+    "problems/frozen.json", "rounds/00/noise.json", "rounds/02/contamination.json", "rounds/02/exam.jsonl",
+    "rounds/02/metrics.json", "rounds/00/final.jsonl", "rounds/02/final.jsonl", "final.json",
+)  # fmt: skip
+SAME = (*LESSONS, *EXAMS, "rounds/01/dropped.jsonl", "rounds/02/profile.json")
 
 
 def recipe(server: LoopbackServer) -> dict[str, Any]:
     return {
-        "task": {"id": "skills_demo", "train": 8, "held_out": 3},
+        "task": {"id": "skills_demo", "train": 8, "held_out": 3, "final": 2},
         "student": {"model": "tiny", "answer": {"max_tokens": 12, "temperature": 1.0}, "adapter": {"rank": 4}},
         "teacher": {"kind": "openai", "model": "loopback", "base_url": server.base_url, "key": "LOOPBACK_KEY"},
         "method": "rationale",

@@ -44,7 +44,7 @@ def test_unknown_id_offers_the_nearest() -> None:
 
 
 def test_unknown_id_with_no_near_name_lists_all() -> None:
-    with pytest.raises(InputError, match="known: agreement, duplicate"):
+    with pytest.raises(InputError, match="known: agreement, contamination, duplicate"):
         plugins.build("filter", "qqqqqqq", where="f")
 
 

@@ -23,6 +23,7 @@ RECIPE = {
     "select": {"id": "profile", "budget": 20, "replay": 0.2},
     "train": {"epochs": 1, "start": "last"},
     "examine": {"per_round": 24},
+    "diagnose": {"form": "skill"},  # of a student that babbles until it is cut off, all failures would be of form
     "gate": {"rule": "always"},
     "rounds": 2,
 }

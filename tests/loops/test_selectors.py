@@ -37,11 +37,30 @@ def counts(lessons: list[Lesson]) -> dict[str | None, int]:
 
 def test_profile_mass_is_the_histogram_of_what_was_missing() -> None:
     # 20, 10 and 10 missing: shares 1/2, 1/4, 1/4 of 40 rows.
-    chosen = ByProfile(replay=0).select(
+    chosen = ByProfile(replay=0, by="count").select(
         bank(a=100, b=100, c=100, d=100), 40, Choice(profile=profile(a=20, b=10, c=10, d=0), rng=Random(0))
     )
     assert counts(chosen) == {"a": 20, "b": 10, "c": 10}
     assert {one.share for one in chosen if one.provenance.skill == "a"} == {0.2}
+
+
+def test_profile_mass_is_the_pooled_gap_however_often_a_skill_is_needed() -> None:
+    rows = {"often": (60, 30), "seldom": (6, 3), "easy": (30, 3)}
+    seen = SkillProfile(
+        rows={s: SkillRow(attempts=n, right=n - m, failures=m, missing=m) for s, (n, m) in rows.items()}
+    )
+    pooled = seen.pooled()
+    whole = sum(one.gap for one in pooled.values())
+    chosen = counts(
+        ByProfile(replay=0).select(bank(often=99, seldom=99, easy=99), 90, Choice(profile=seen, rng=Random(0)))
+    )
+    for skill, one in pooled.items():
+        assert chosen[skill] == pytest.approx(90 * one.gap / whole, abs=1)
+    assert chosen["seldom"] > 20 > chosen["easy"]
+    by_count = ByProfile(replay=0, by="count").select(
+        bank(often=99, seldom=99, easy=99), 36, Choice(profile=seen, rng=Random(0))
+    )
+    assert counts(by_count) == {"often": 30, "seldom": 3, "easy": 3}
 
 
 def test_what_a_skill_has_not_goes_to_the_others_by_their_shares() -> None:
@@ -54,7 +73,10 @@ def test_largest_remainders() -> None:
 
 def test_floor_gives_every_skill_something() -> None:
     choice = Choice(profile=profile(a=30, b=0), rng=Random(0))
-    assert counts(ByProfile(floor=0.5).select(bank(a=50, b=50), 40, choice)) == {"a": 30, "b": 10}
+    assert counts(ByProfile(floor=0.5, by="count").select(bank(a=50, b=50), 40, choice)) == {"a": 30, "b": 10}
+    one, other = (pooled.gap for pooled in profile(a=30, b=0).pooled().values())
+    taken = round(40 * (0.5 * one / (one + other) + 0.25))
+    assert counts(ByProfile(floor=0.5).select(bank(a=50, b=50), 40, choice)) == {"a": taken, "b": 40 - taken}
 
 
 @given(
@@ -94,3 +116,8 @@ def test_budget_holds_replayed_rows_too() -> None:
 def test_knobs_out_of_range_are_refused(knobs) -> None:
     with pytest.raises(ValueError, match="budget must be at least 0"):
         ByProfile(**knobs)
+
+
+def test_an_unknown_way_to_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="by must be one of gap, count, got 'gaps'"):
+        ByProfile(by="gaps")

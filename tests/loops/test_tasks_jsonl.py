@@ -141,3 +141,22 @@ def test_parts_never_share_a_question(
     assert exam
     assert not exam & train
     assert exam | train == set(map(question_key, questions))
+
+
+def test_problems_for_graders_that_need_no_reference_answer(path: Path) -> None:
+    tests = ["assert f(1) == 1"]
+    made = [{"question": f"q{n}", "checks": tests, "entry_point": "f", "solution": f"s{n}"} for n in range(4)]
+    write(path, made)
+    task = Jsonl(train=str(path), graded_by="code", tests="checks", held_out=1)
+    problem = task.split(0).train[0]
+    assert problem.answer is None
+    assert problem.data == {"tests": tests, "entry_point": "f"}
+    assert task.reference(problem) == problem.solution
+    with pytest.raises(InputError, match="line 1: field 'answer' is missing"):
+        Jsonl(train=str(path), graded_by="exact").split(0)
+    with pytest.raises(InputError, match="no row has the field 'tset' that task.tests names"):
+        Jsonl(train=str(path), graded_by="code", tests="tset").split(0)
+    write(path, [{"question": f"q{n}"} for n in range(4)])
+    bare = Jsonl(train=str(path), graded_by={"id": "contains", "phrases": ["x"]}, held_out=1)
+    with pytest.raises(InputError, match=r"mine\.jsonl:\d: a lesson taken from it needs 'solution' or 'answer'"):
+        bare.reference(bare.split(0).train[0])

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,20 @@ def blocks(page: Path, language: str) -> list[str]:
 def commands(page: Path) -> list[str]:
     lines = [line.partition("#")[0].strip() for block in blocks(page, "bash") for line in block.splitlines()]
     return [line for line in lines if line]
+
+
+def until_ctrl_c(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that goes on by itself; end it when it has said its first line."""
+    command = [sys.executable, "-c", "from loops.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, first + out, err)
 
 
 def tutelage(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -76,7 +91,7 @@ def test_command_of_a_page(command: str, place: Path) -> None:
         (place / "recipe.yaml").write_text(yaml.safe_dump({**SMALL, "method": "stat_syn"}))
         arguments = [a.replace("rounds=5", "rounds=1").replace("method.new=4", "method.new=1") for a in arguments]
     try:
-        done = tutelage(*arguments, cwd=place)
+        done = (until_ctrl_c if arguments[0] == "ui" else tutelage)(*arguments, cwd=place)
     finally:
         (place / "recipe.yaml").write_text(yaml.safe_dump(SMALL))
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     sources = {str(p.relative_to(ROOT)) for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
     assert sources <= set(names)
-    templates = {str(p.relative_to(ROOT)) for p in (ROOT / "loops" / "report").glob("*") if p.is_file()}
+    pages = [path for folder in ("report", "ui") for path in (ROOT / "loops" / folder).glob("*")]
+    templates = {str(path.relative_to(ROOT)) for path in pages if path.is_file()}
     assert templates <= set(names)
     (entry,) = [name for name in names if name.endswith("entry_points.txt")]
     assert "tutelage = loops.cli:main" in zipfile.ZipFile(built).read(entry).decode()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lessons.errors import StudentError
 from lessons.records import Lesson, Message
-from students.base import Generation, Training
+from students.base import Answer, Generation, Training
 from students.chats import row_tokens
 from students.decode import batches
 from students.hf import HFStudent
@@ -29,7 +29,7 @@ def taught(
 def test_greedy_answers_do_not_depend_on_the_batch_or_the_order(taught: HFStudent, ask: Ask):
     prompts = [ask(question) for question in QUESTIONS]
     alone = [taught.answer([prompt], Generation(max_tokens=12))[0] for prompt in prompts]
-    assert len({row[0] for row in alone}) > 3
+    assert len({row[0].text for row in alone}) > 3
     for batch_tokens in (1, 200, 100_000):
         generation = Generation(max_tokens=12, batch_tokens=batch_tokens)
         assert taught.answer(prompts, generation) == alone
@@ -49,13 +49,35 @@ def test_greedy_answers_are_those_of_transformers_generate(taught: HFStudent, as
             list(ask(question)), add_generation_prompt=True, return_tensors="pt"
         )
         whole = model.generate(**tokens, max_new_tokens=12, do_sample=False)
-        expected = taught.tokenizer.decode(whole[0, tokens["input_ids"].shape[1] :], skip_special_tokens=True)
+        written = whole[0, tokens["input_ids"].shape[1] :]
+        expected = Answer(
+            taught.tokenizer.decode(written, skip_special_tokens=True), cut=int(written[-1]) not in taught.stops
+        )
         assert taught.answer([ask(question)], Generation(max_tokens=12)) == [[expected]]
 
 
 def test_an_answer_stops_at_the_end_of_the_turn_and_at_max_tokens(taught: HFStudent, ask: Ask):
-    assert taught.answer([ask("say green")], Generation(max_tokens=50)) == [["green"]]
-    assert taught.answer([ask("say green")], Generation(max_tokens=3)) == [["gre"]]
+    assert taught.answer([ask("say green")], Generation(max_tokens=50)) == [[Answer("green")]]
+    assert taught.answer([ask("say green")], Generation(max_tokens=3)) == [[Answer("gre", cut=True)]]
+
+
+def test_an_answer_is_cut_only_where_it_did_not_end_by_itself(taught: HFStudent, ask: Ask):
+    letters = len("green")  # the tiny student has one token for each byte
+    asked = [ask("say green")]
+    assert taught.answer(asked, Generation(max_tokens=letters)) == [[Answer("green", cut=True)]]
+    assert taught.answer(asked, Generation(max_tokens=letters + 1)) == [[Answer("green")]]  # its end is the last token
+    both = taught.answer([ask("say red"), *asked], Generation(max_tokens=4))
+    assert both == [[Answer("red")], [Answer("gree", cut=True)]]  # rows of one batch
+
+
+def test_each_drawn_answer_tells_for_itself_whether_it_was_cut(student: HFStudent, ask: Ask):
+    most = 40
+    (row,) = student.answer([ask("a")], Generation(max_tokens=most, temperature=1.0), samples=60, seed=3)
+    longer = student.answer([ask("a")], Generation(max_tokens=4 * most, temperature=1.0), samples=60, seed=3)[0]
+    assert {answer.cut for answer in row} == {True, False}
+    for answer, whole in zip(row, longer, strict=True):
+        assert whole.text.startswith(answer.text.rstrip("\ufffd"))
+        assert answer.cut or whole == answer
 
 
 def test_samples_depend_on_the_seed_and_not_on_the_batch(student: HFStudent, ask: Ask):
@@ -88,7 +110,7 @@ def test_samples_are_drawn_as_the_model_says(student: HFStudent, ask: Ask):
 
 def test_greedy_samples_are_one_answer(taught: HFStudent, ask: Ask):
     (row,) = taught.answer([ask("say blue")], Generation(max_tokens=8), samples=4)
-    assert row == ["blue"] * 4
+    assert row == [Answer("blue")] * 4
 
 
 def test_progress_of_answers_ends_with_all_of_them(taught: HFStudent, ask: Ask):

@@ -89,7 +89,9 @@ def test_a_folder_is_a_student_with_the_answers_of_its_weights(
     assert opened.name == "tiny-folder"
     taught, _ = opened.learn(lessons, tmp_path / "out", training)
     prompts = [lesson.prompt for lesson in lessons]
-    assert [row[0] for row in taught.answer(prompts, Generation(max_tokens=8))] == [each.completion for each in lessons]
+    assert [row[0].text for row in taught.answer(prompts, Generation(max_tokens=8))] == [
+        each.completion for each in lessons
+    ]
     assert open_student(str(folder), adapter=tmp_path / "out" / taught_name(tmp_path)).digest == taught.digest
     rows = [(lesson.prompt, lesson.completion) for lesson in lessons]
     for found, expected in zip(opened.score(rows), student.score(rows), strict=True):

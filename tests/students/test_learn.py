@@ -36,7 +36,7 @@ def test_learning_lowers_the_loss_changes_the_answers_and_leaves_the_first_stude
     before = student.answer(prompts, GREEDY)
     taught, learned = student.learn(lessons, tmp_path, training, seed=1)
     assert learned.loss_last < 0.1 < learned.loss_first
-    assert [row[0] for row in taught.answer(prompts, GREEDY)] == [lesson.completion for lesson in lessons]
+    assert [row[0].text for row in taught.answer(prompts, GREEDY)] == [lesson.completion for lesson in lessons]
     assert student.answer(prompts, GREEDY) == before
     assert taught.digest != student.digest
     assert learned.steps == len(learned.losses) == 60

@@ -54,7 +54,9 @@ def sums(lesson: Callable[..., Lesson], count: int, seed: int) -> list[Lesson]:
 
 def right(student: Student, lessons: Sequence[Lesson]) -> int:
     answers = student.answer([each.prompt for each in lessons], Generation(max_tokens=96))
-    return sum(row[0].endswith(each.completion.split("\n")[-1]) for row, each in zip(answers, lessons, strict=True))
+    return sum(
+        row[0].text.endswith(each.completion.split("\n")[-1]) for row, each in zip(answers, lessons, strict=True)
+    )
 
 
 def test_it_reads_numbers_digit_by_digit_and_answers_a_plain_question(real: HFStudent):
@@ -63,7 +65,7 @@ def test_it_reads_numbers_digit_by_digit_and_answers_a_plain_question(real: HFSt
     ((answer,),) = real.answer(
         [(Message(role="user", content="What is the capital of France?"),)], Generation(max_tokens=24)
     )
-    assert "Paris" in answer
+    assert "Paris" in answer.text
 
 
 def test_it_learns_to_add_from_96_lessons(real: HFStudent, lesson: Callable[..., Lesson], tmp_path: Path):

@@ -56,7 +56,7 @@ CATALOGS: Mapping[str, SkillCatalog] = {
 }
 FIELDS: Mapping[str, object] = {
     "question": "What is 7 + 8?", "attempt": "It is 14.", "hint": "", "names": "adding", "skill": "carrying",
-    "examples": "1. What is 1 + 2?", "count": 3,
+    "examples": "1. What is 1 + 2?", "count": 3, "criteria": "1. right\n2. short\n3. kind", "reference": "15",
 }  # fmt: skip
 EXAMPLE = "Seven and eight are fifteen.\nAnswer: 15"
 """What readers that belong to no prompt are mutated from."""
@@ -97,13 +97,15 @@ def functions_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 
 def prompts_of(module: ModuleType) -> dict[str, Prompt[Any]]:
-    """The prompts of a module; those that a factory makes, once for each catalogue."""
+    """The prompts of a module; those that a factory makes, once for each catalogue and with each switch turned."""
     short = module.__name__.rpartition(".")[2]
     found = {f"{short}.{name}": value for name, value in vars(module).items() if isinstance(value, Prompt)}
     for name, make in functions_of(module).items():
-        takes = [one.annotation for one in inspect.signature(make).parameters.values()]
-        if takes == [SkillCatalog]:
-            found |= {f"{short}.{name}[{kind}]": make(catalog) for kind, catalog in CATALOGS.items()}
+        takes = [(one.name, one.annotation) for one in inspect.signature(make).parameters.values()]
+        if takes and takes[0][1] is SkillCatalog and all(kind is bool for _, kind in takes[1:]):
+            for turned in ({}, *({switch: True} for switch, _ in takes[1:])):
+                kinds = {", ".join((kind, *turned)): catalog for kind, catalog in CATALOGS.items()}
+                found |= {f"{short}.{name}[{kind}]": make(catalog, **turned) for kind, catalog in kinds.items()}
     return found
 
 
@@ -120,7 +122,7 @@ NOT_READERS = {
     "written": "takes a number",
     "same_time": "takes what was read",
 }
-LABELS = ("verdict", "reason", "skills", "missing skills")
+LABELS = ("verdict", "error", "reason", "skills", "missing skills")
 CALLED: Mapping[str, Parser] = {
     "labelled": lambda text: reading.labelled(text, LABELS),
     "from_list": lambda text: reading.from_list(text, CATALOGS["hostile"], 3),
@@ -159,7 +161,10 @@ PROBLEMS = {
     "exact": Problem(question="Which?", answer="Paris"),
     "choice": Problem(question="Which?", answer="Paris", choices=CHOICES),
     "math": Problem(question="What is x?", answer="15"),
+    "contains": Problem(question="Which?", answer="Paris|City of Light"),
 }
+BY_PROCESS = ("math", "code")
+"""Graders that hand a text to other processes, and are tested against hostile texts on their own."""
 FILTERS = classes_of(loops.filters)
 
 
@@ -192,7 +197,7 @@ def readers() -> dict[str, Parser]:
     for module in READERS:
         found |= readers_of(module)
     found |= {f"{name}.read": cls().read for name, cls in GRADERS.items()}
-    found |= {f"{name}.grade": lambda text, name=name: graded(name, text) for name in GRADERS if name != "math"}
+    found |= {f"{name}.grade": lambda text, name=name: graded(name, text) for name in GRADERS if name not in BY_PROCESS}
     found |= {f"filter {name}": lambda text, name=name: filtered(name, text) for name in FILTERS}
     found |= {
         "fenced": fenced,

@@ -10,10 +10,12 @@ from lessons.errors import InputError, ParseError
 from lessons.skills import Skill, SkillCatalog
 from teachers.prompts.base import Prompt
 from teachers.prompts.critique import CRITIQUE
+from teachers.prompts.judge import BY_CRITERIA, BY_REFERENCE
 from teachers.prompts.missing_skills import missing_skills
 from teachers.prompts.new_problems import NEW_PROBLEMS
 from teachers.prompts.rationale import RATIONALE
 from teachers.prompts.reading import sections, stated_answer
+from teachers.prompts.rubric import RUBRIC
 from teachers.prompts.skill_clusters import SKILL_CLUSTERS
 from teachers.prompts.skill_labels import skill_labels
 from teachers.prompts.skill_names import SKILL_NAMES
@@ -34,6 +36,13 @@ PROMPTS: dict[str, tuple[Prompt[Any], dict[str, object]]] = {
     "skill_clusters": (SKILL_CLUSTERS, {"names": "adding\ncarrying"}),
     "skill_labels": (skill_labels(CATALOG), {"question": "q?"}),
     "missing_skills": (missing_skills(CATALOG), {"question": "q?", "attempt": "a"}),
+    "missing_skills, privileged": (
+        missing_skills(CATALOG, privileged=True),
+        {"question": "q?", "attempt": "a", "reference": "r"},
+    ),
+    "judge": (BY_REFERENCE, {"question": "q?", "criteria": "c", "reference": "r", "attempt": "a"}),
+    "judge, by criteria": (BY_CRITERIA, {"question": "q?", "criteria": "c", "attempt": "a"}),
+    "rubric": (RUBRIC, {"question": "q?", "reference": "r", "criteria": "1. c", "attempt": "a"}),
     "new_problems": (NEW_PROBLEMS, {"skill": "carrying", "examples": "1. q?", "count": 2}),
 }
 words = st.text(alphabet="abcdefghij ", min_size=3, max_size=40).map(str.strip).filter(lambda text: len(text) > 2)
@@ -51,7 +60,7 @@ def test_fields_are_shown_between_their_tags(name: str) -> None:
     prompt, fields = PROMPTS[name]
     system, user = prompt.messages(fields)
     shown = sections(user["content"])
-    assert prompt.name == name
+    assert prompt.name == name.partition(",")[0]
     assert (system["role"], user["role"]) == ("system", "user")
     assert {field: shown[field] for field in fields} == {field: str(value) for field, value in fields.items()}
     assert prompt.sampling.max_tokens >= 128
@@ -65,7 +74,7 @@ def test_each_prompt_is_known_by_its_system_text() -> None:
 def test_a_missing_field_is_an_error(name: str) -> None:
     prompt, fields = PROMPTS[name]
     first = next(iter(fields))
-    with pytest.raises(InputError, match=name):
+    with pytest.raises(InputError, match=name.partition(",")[0]):
         prompt.messages({field: value for field, value in fields.items() if field != first})
 
 

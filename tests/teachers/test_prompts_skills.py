@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from lessons.errors import ParseError
 from lessons.skills import Skill, SkillCatalog
-from teachers.prompts.missing_skills import missing_skills
+from teachers.prompts.missing_skills import ERRORS, missing_skills
+from teachers.prompts.reading import sections
 from teachers.prompts.skill_clusters import SKILL_CLUSTERS
 from teachers.prompts.skill_labels import skill_labels
 from teachers.prompts.skill_names import SKILL_NAMES
@@ -56,6 +57,24 @@ def test_clusters_become_a_catalogue() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reply", "listed"),
+    [
+        (
+            "- name: Adding\n  description: Add.\n- name: Taking\n  description: Take.",
+            {"Adding": "Add.", "Taking": "Take."},
+        ),
+        ("1. **Adding**:\n   Add two.\n\n2. **Taking** - Take away", {"Adding": "Add two.", "Taking": "Take away"}),
+        ("- short name: Adding: Add two\n- Skill: Taking – take", {"Adding": "Add two", "Taking": "take"}),
+        ("* Name: **Adding**\n* Description: Add.\n\nThese are all.", {"Adding": "Add."}),
+        ("- a–b — c\n- multi-step: x: y", {"a–b": "c", "multi-step": "x: y"}),
+        ("- no description\n\nThis is prose.\n- a; b: c\n- none: d\n- a, b, c, d, e: f", {"a, b": "c"}),
+    ],
+)
+def test_catalogues_in_the_dress_of_weak_models_are_read(reply: str, listed: dict[str, str]) -> None:
+    assert {skill.name: skill.description for skill in SKILL_CLUSTERS.parse(reply).skills} == listed
+
+
+@pytest.mark.parametrize(
     "reply",
     ["", "Carrying: Add.", "- carrying", "- : x", f"- {'x' * 61}: y", "\n".join(f"- skill {i}: x" for i in range(31))],
 )
@@ -71,7 +90,7 @@ def test_replies_without_a_catalogue_are_refused(reply: str) -> None:
 )
 def test_catalogues_round_trip(names: list[str]) -> None:
     catalog = SKILL_CLUSTERS.parse("\n".join(f"- {name}: about {name}" for name in names))
-    assert catalog.names == tuple(names)
+    assert catalog.names == tuple(" ".join(name.split()) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +110,9 @@ def test_catalogues_round_trip(names: list[str]) -> None:
 def test_only_names_of_the_closed_list_are_taken(listed: str, skills: tuple[str, ...]) -> None:
     assert skill_labels(CATALOG).parse(f"Reason: why\nSkills: {listed}") == (skills, "why")
     reply = f"**Verdict:** wrong\n**Reason:** why\n**Skills:** {listed}"
-    assert missing_skills(CATALOG).parse(reply) == ("wrong", "why", skills)
+    assert missing_skills(CATALOG).parse(reply) == ("wrong", "why", skills, None)
     on_one_line = f"Reason: why. Verdict: wrong. **Skills:** {listed}"
-    assert missing_skills(CATALOG).parse(on_one_line) == ("wrong", "why.", skills)
+    assert missing_skills(CATALOG).parse(on_one_line) == ("wrong", "why.", skills, None)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +127,51 @@ def test_labels_outside_the_closed_list_are_refused(reply: str) -> None:
 
 def test_a_right_attempt_lacks_nothing() -> None:
     parse = missing_skills(CATALOG).parse
-    assert parse("Verdict: right\nReason: good\nSkills: carrying") == ("right", "good", ())
-    assert parse("Verdict: right\nReason: good\nReason: better") == ("right", "good", ())
-    assert parse("Reason: good,\nreally good\n1. Verdict: Correct.") == ("right", "good,\nreally good", ())
+    assert parse("Verdict: right\nReason: good\nSkills: carrying") == ("right", "good", (), None)
+    assert parse("Verdict: right\nReason: good\nReason: better") == ("right", "good", (), None)
+    assert parse("Reason: good,\nreally good\n1. Verdict: Correct.") == ("right", "good,\nreally good", (), None)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("Error: arithmetic slip", "arithmetic slip"),
+        ("**Error:** Arithmetic-Slip.", "arithmetic slip"),
+        ("Error: wrong_plan (it adds instead of multiplying)", "wrong plan"),
+        ("- Error: misread question", "misread question"),
+        ("Error: format", "format"),
+        ("Error: gave up", "gave up"),
+        ("Error: none", None),
+        ("Error: truncated", None),  # known without a teacher
+        ("Error: information is missing", None),
+        ("Error: arithmetic slip, wrong plan", None),  # nobody knows which
+        ("Error: format\nError: wrong plan", "format"),
+        ("", None),
+    ],
+)
+def test_the_kind_of_error_is_one_of_the_list(line: str, kind: str | None) -> None:
+    said = missing_skills(CATALOG).parse(f"Verdict: wrong\n{line}\nSkills: carrying\nReason: why")
+    assert said == ("wrong", "why", ("carrying",), kind)
+
+
+def test_a_right_attempt_can_only_be_wrong_in_its_form() -> None:
+    parse = missing_skills(CATALOG).parse
+    assert parse("Verdict: right\nError: format\nSkills: none\nReason: why").error == "format"
+    assert parse("Verdict: right\nError: wrong plan\nSkills: none\nReason: why").error is None
+
+
+@given(line=st.text(max_size=200))
+def test_any_line_of_an_error_is_read_or_passed_over(line: str) -> None:
+    said = missing_skills(CATALOG).parse(f"Error: {' '.join(line.split())}\nVerdict: wrong\nSkills: carrying")
+    assert said.error in (None, *ERRORS)
+
+
+def test_only_a_privileged_prompt_shows_the_reference() -> None:
+    fields = {"question": "q?", "attempt": "a", "reference": "because 6 * 7 = 42"}
+    plain, privileged = missing_skills(CATALOG), missing_skills(CATALOG, privileged=True)
+    assert not [turn for turn in plain.messages(fields) if "6 * 7" in turn["content"]]
+    assert sections(privileged.messages(fields)[1]["content"])["reference"] == "because 6 * 7 = 42"
+    assert plain.version != privileged.version
 
 
 @pytest.mark.parametrize(
@@ -133,3 +194,12 @@ def test_at_most_so_many_names_are_taken() -> None:
     listed = ", ".join(catalog.names)
     assert len(skill_labels(catalog).parse(f"Skills: {listed}").skills) == 5
     assert len(missing_skills(catalog).parse(f"Verdict: wrong\nSkills: {listed}").skills) == 3
+
+
+def test_a_reply_that_repeats_a_long_list_is_no_label():
+    names = [f"skill {letter}" for letter in "abcdefghijklmn"]
+    catalog = SkillCatalog.of_names(names)
+    parse = skill_labels(catalog).parse
+    assert parse(f"Skills: {', '.join(names[:10])}").skills == tuple(names[:5])
+    with pytest.raises(ParseError, match="names 14 skills; at most 5 were asked for"):
+        parse(f"Skills: {', '.join(names)}")

@@ -107,6 +107,43 @@ def test_it_says_which_step_is_wrong() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("attempt", "error"),
+    [
+        ("2*7=15. 40-15=25.\nAnswer: 25", "arithmetic slip"),
+        ("3*7=21. 40-21=19.\nAnswer: 19", "misread question"),  # three books
+        ("2*7=14.\nAnswer: 14", "wrong plan"),  # the price is not the change
+        ("Two books cost 14 dollars.", "format"),
+        ("  ", "gave up"),
+        ("2*7=14. 40-14=26.\nAnswer: 26", None),
+    ],
+)
+def test_it_says_how_an_attempt_went_wrong(attempt: str, error: str | None) -> None:
+    question = "One book costs 7 dollars. Ben buys 2 books and pays with 40 dollars. How many dollars come back?"
+    for privileged in (False, True):
+        prompt = missing_skills(CATALOG, privileged=privileged)
+        told = said(RuleTutor(), prompt, question=question, attempt=attempt, reference="26")
+        assert told.error == error
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_its_own_slips_and_misread_numbers_are_told_apart(skill: str) -> None:
+    """Over the demo's typical slips and misread numbers: every one has a kind, and a slip in a sum is called one."""
+    kinds: dict[str, int] = {}
+    for seed in range(40):
+        question, _ = generate(skill, Random(seed))
+        understood = understand(question)
+        assert understood is not None
+        for wrong in (understood[0].work(understood[1], True), misread(*understood, Random(seed))):
+            if wrong is not None:
+                told = said(
+                    RuleTutor(), missing_skills(CATALOG), question=question, attempt=f"{wrong[0]}\nAnswer: {wrong[1]}"
+                )
+                assert told.error in ("arithmetic slip", "wrong plan", "misread question")
+                kinds[told.error] = kinds.get(told.error, 0) + 1
+    assert sum(kinds.values()) >= 40
+
+
 def test_it_merges_fine_names_into_the_demo_skills() -> None:
     fine = [SKILLS[skill].fine[0].title() for skill in ("units", "clock", "units")] + ["juggling"]
     assert said(RuleTutor(), SKILL_CLUSTERS, names="\n".join(fine)) == catalog("units", "clock")

@@ -1,0 +1,56 @@
+"""Commands that say what there is: plug-ins, this machine, this version."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loops.commands.app import AsJson, app, print_json
+
+
+@app.command()
+def methods(
+    family: Annotated[
+        str, typer.Argument(help="method, filter, selector, task, grader, scorer or teacher.")
+    ] = "method",
+    as_json: AsJson = False,
+) -> None:
+    """List what can be named in a recipe, with its knobs."""
+    from loops.listing import listing, listing_text
+
+    found = listing(family)
+    print_json(found) if as_json else print(listing_text(found))  # noqa: T201 - the command's answer
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Check this recipe's teacher too, by a few short calls.")
+    ] = None,
+    reap: Annotated[bool, typer.Option("--reap", help="End the servers that dead runs have left behind.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check what this machine has, and with a recipe, what its teacher can; find servers that dead runs left."""
+    from loops import doctor as look
+    from loops.asking import run_async
+    from loops.doctor import checks_text
+
+    if reap:
+        sys.stderr.write(f"{look.reap()} processes of orphaned servers were ended\n")
+    found = look.checks()
+    if recipe is not None:
+        from loops.recipe import load
+
+        found += run_async(look.check_teacher(load(recipe).make_teacher()))
+    print_json([check._asdict() for check in found]) if as_json else print(checks_text(found))  # noqa: T201 - answer
+    if any(not check.ok for check in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from loops.run import own_version
+
+    print(own_version())  # noqa: T201 - the command's answer

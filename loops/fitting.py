@@ -1,0 +1,48 @@
+"""Whether the grader that a task names can do what the other parts of a recipe ask of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lessons.errors import InputError
+from loops import plugins
+from loops.graders.base import ScoringGrader
+from loops.knobs import operational_keys
+
+WHERE = "task.graded_by"
+"""The key of a task that names its grader, for tasks that let the user choose one."""
+
+
+def fitting_grader(
+    task: Mapping[str, Any],
+    method: Mapping[str, Any],
+    filters: Sequence[Mapping[str, Any]],
+    samples: int,
+    folder: Path | None,
+) -> list[str]:
+    """Check the grader that the task names against the parts that need it; return its dotted operational keys.
+
+    Args:
+        task: id and knobs of the task.
+        method: of the method.
+        filters: of each filter.
+        samples: answers to each train problem.
+        folder: where modules of the user's own may lie.
+
+    Raises:
+        InputError: there is no such grader, or it cannot do what a part needs; names the key, and what would do.
+    """
+    if task.get("graded_by") is None:
+        return []
+    grader: Any = plugins.build("grader", task["graded_by"], where=WHERE, folder=folder)
+    parts = [("method", "method", method), *((f"filters[{n}]", "filter", spec) for n, spec in enumerate(filters))]
+    for key, family, spec in parts:
+        cls = plugins.find(family, spec["id"], where=key, folder=folder)
+        if getattr(cls, "compares", False) and not getattr(grader, "comparable", True):
+            raise InputError(
+                f"{key}: {spec['id']!r} counts how many solutions end in one answer, and the grader of {WHERE} cannot "
+                "compare two answers: name one that reads a final answer (exact, math, choice), or leave this out"
+            )
+    if isinstance(grader, ScoringGrader) and samples > 1:
+        raise InputError(f"examine.samples: the grader of {WHERE} chooses by probabilities, always the same: set 1")
+    return operational_keys(grader, f"{WHERE}.")

@@ -1,0 +1,2 @@
+// The last of the page's scripts: everything is there.
+window.Tutelage.begin();
