@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lessons.errors import BudgetError, InputError, TutelageError
 from lessons.places import cache_folder
-from loops.live import Live
+from loops.watching.live import Live
 from teachers.base import Teacher
 from teachers.calls import Caller, CallTotals
 from teachers.ledger import Ledger

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from lessons.records import FORM_ERRORS
 from lessons.skills import SkillProfile
-from loops.contamination_records import Contamination
-from loops.error_kinds import advice
+from loops.diagnosis.error_kinds import advice
+from loops.exams.records import Contamination
 from loops.records import CatalogInfo, Change, FinalExam, NoiseFloor, RoundLearned
 from loops.stages import metrics_of, profile_of
 from loops.store import read_record

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from lessons.errors import InputError
 from lessons.records import Attempt, Dropped, Lesson, LostReply, Problem, Record
 from lessons.skills import SkillProfile
-from loops.contamination_records import Contamination
+from loops.exams.records import Contamination
 from loops.faults import Faults
 from loops.records import (
     STAGES,
@@ -234,7 +234,7 @@ class RunView:
 
     @property
     def state(self) -> str:
-        """How far the run is, for people: "finished", or the round and stage. Whether it goes on: `loops.standing`."""
+        """How far the run is, for people: "finished", or the round and stage. See `loops.watching.standing` too."""
         if self.finished is not None:
             return "finished"
         if not self.rounds:

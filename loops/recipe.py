@@ -212,7 +212,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
 
 def _with_catalog(settings: DiagnoseSettings, folder: Path | None) -> DiagnoseSettings:
     """Return the settings with the catalogue's content in place of its path: that is what results depend on."""
-    from loops.catalog_file import inlined
+    from loops.catalog.file import inlined
 
     return replace(settings, catalog=inlined(settings.catalog, folder)) if settings.catalog else settings
 

@@ -190,7 +190,7 @@ class SkillNoise(Record, frozen=True, kw_only=True):
     n: int
     flipped: int
     floor: float
-    """As `NoiseFloor.floor`; see `loops/noise.py` for its formula."""
+    """As `NoiseFloor.floor`; see `loops/exams/noise.py` for its formula."""
 
 
 class NoiseFloor(Record, frozen=True, kw_only=True):

@@ -10,15 +10,17 @@ from lessons.errors import InputError
 from lessons.jsonl import write_jsonl
 from lessons.records import Lesson, Provenance
 from lessons.skills import SkillProfile
-from loops import catalog_stages, freezing, lines, noise, stages, tracking
-from loops.final_exam import final_exam
+from loops import lines, stages, tracking
+from loops.catalog import stages as catalog_stages
+from loops.exams import freezing, noise
+from loops.exams.final import final_exam
 from loops.grading import check_machine
-from loops.heartbeat import Pulse, Watched
-from loops.progress import Listener, Silent
 from loops.recipe import Recipe, differing_keys, load, resolve
 from loops.records import ExamMetrics, Finished, RoundLearned, RunInfo
 from loops.store import RunFolder, now, read_record, read_yaml, write_record
 from loops.tasks.base import student_prompt
+from loops.watching.heartbeat import Pulse, Watched
+from loops.watching.progress import Listener, Silent
 from loops.work import Work
 from students.base import Student
 

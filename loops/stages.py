@@ -10,10 +10,11 @@ from lessons.errors import RoundError
 from lessons.jsonl import write_jsonl
 from lessons.records import Attempt, Dropped, Lesson, LostReply
 from lessons.skills import SkillProfile
-from loops import gate, tracking
-from loops.auditing import audit_round
-from loops.diagnosis_stage import diagnosed
+from loops import tracking
+from loops.diagnosis.stage import diagnosed
 from loops.examining import of_round, sit
+from loops.exams import gate
+from loops.exams.auditing import audit_round
 from loops.filters.base import Context, Filter, apply, normal
 from loops.filters.overlap import Overlap
 from loops.grading import grades_for

@@ -16,14 +16,14 @@ from lessons.jsonl import read_jsonl
 from lessons.records import Problem, Record
 from lessons.skills import Skill, SkillCatalog
 from loops.asking import asked, run_async
-from loops.exam_index import ExamIndex
+from loops.exams.index import ExamIndex
 from loops.graders.base import Ask, AskingGrader
-from loops.progress import Listener
 from loops.recipe import Recipe
 from loops.records import EXAMS, Marker
 from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
 from loops.tracking import Tracker
+from loops.watching.progress import Listener
 from students.base import Student
 from teachers.accounts import account, entries
 from teachers.base import HoldingTeacher, Teacher
@@ -86,7 +86,7 @@ class Work:
     @cached_property
     def split(self) -> Split:
         """The frozen problems, with their skills."""
-        from loops.cataloguing import with_labels
+        from loops.catalog.writing import with_labels
 
         parts = {name: tuple(with_labels(self.read_problems(name), self.labels)) for name in PARTS}
         return Split(**parts)

@@ -25,10 +25,10 @@ from lessons.jsonl import write_jsonl
 from lessons.records import Attempt, Problem
 from lessons.skills import SkillCatalog, SkillProfile
 from lessons.statistics import wilson
-from loops.catalog_file import CatalogFile, Label, read_catalog, write_catalog_file, write_labels
-from loops.catalog_stages import described
-from loops.cataloguing import joined, label, planned, with_labels, write_catalog
-from loops.diagnosing import Way, by_teacher
+from loops.catalog.file import CatalogFile, Label, read_catalog, write_catalog_file, write_labels
+from loops.catalog.stages import described
+from loops.catalog.writing import joined, label, planned, with_labels, write_catalog
+from loops.diagnosis.attempts import Way, by_teacher
 from loops.records import CatalogInfo
 from loops.store import write_record
 from loops.views.text import one_line, visible

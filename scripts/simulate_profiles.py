@@ -40,7 +40,7 @@ from lessons.records import Attempt, Problem
 from lessons.skills import SkillProfile
 from lessons.statistics import wilson
 from lessons.tally import CONTESTED, tallies
-from loops.diagnosing import by_teacher
+from loops.diagnosis.attempts import by_teacher
 from loops.tasks.skills_demo import DEFAULT_SKILLS
 from teachers.calls import Caller
 from teachers.ledger import Ledger

@@ -24,8 +24,8 @@ from made_up import Maker
 from lessons.jsonl import write_jsonl
 from lessons.records import Attempt, Check, Dropped, Lesson, LostReply, Message, Problem, Provenance
 from lessons.skills import SkillProfile
-from loops.contamination_records import Contamination, SharedText
-from loops.gate import judge, sum_up
+from loops.exams.gate import judge, sum_up
+from loops.exams.records import Contamination, SharedText
 from loops.recipe import resolve
 from loops.records import FinalExam, Finished, NoiseFloor, RoundLearned, RunInfo
 from loops.store import RunFolder, write_record

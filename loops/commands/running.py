@@ -18,9 +18,9 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while running.")] = False,
 ) -> None:
     """Run a recipe to its end; the same command again goes on where it stopped."""
-    from loops.progress import Silent, Terminal
     from loops.recipe import load
     from loops.run import Run, run_name
+    from loops.watching.progress import Silent, Terminal
 
     resolved = load(recipe, changes or ())
     finish(Run.start(resolved, into or run_name(recipe.stem, resolved), Silent() if quiet else Terminal()), quiet)
@@ -39,8 +39,8 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would ask of its teacher: requests, tokens, dollars, before anything is paid for."""
-    from loops.estimating import Range
-    from loops.estimating import estimate as reckon
+    from loops.costs.estimating import Range
+    from loops.costs.estimating import estimate as reckon
     from loops.recipe import load
 
     share = None if failing is None else Range(failing, failing)
@@ -56,8 +56,8 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while running.")] = False,
 ) -> None:
     """Go on with a run that was stopped or killed."""
-    from loops.progress import Silent, Terminal
     from loops.run import Run
+    from loops.watching.progress import Silent, Terminal
 
     finish(Run.resume(path, Silent() if quiet else Terminal(), changes or ()), quiet)
 
@@ -72,8 +72,8 @@ def catalog(
     as_json: AsJson = False,
 ) -> None:
     """Write the closed list of skills and the labels, to be reviewed and edited; again, it asks only what changed."""
-    from loops.catalog_command import catalog as write
-    from loops.progress import Terminal
+    from loops.catalog.command import catalog as write
+    from loops.watching.progress import Terminal
 
     answer(write(recipe, out, changes or (), Terminal()), as_json)
 

@@ -12,7 +12,7 @@ from lessons.graders.base import Grade, Grader
 from lessons.records import Check, Dropped, Lesson
 
 if TYPE_CHECKING:
-    from loops.exam_index import ExamIndex
+    from loops.exams.index import ExamIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

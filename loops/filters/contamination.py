@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lessons.records import Lesson
-from loops.embedding import Meaning, TextEncoder
-from loops.exam_index import ExamIndex, texts_of
+from loops.exams.embedding import Meaning, TextEncoder
+from loops.exams.index import ExamIndex, texts_of
 from loops.filters.base import Context, Drop
 
 __all__ = ["Contamination"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lessons.records import Lesson
-from loops.contamination import exact
+from loops.exams.contamination import exact
 from loops.filters.base import Context, Drop, normal
 
 __all__ = ["Overlap"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lessons.jsonl import write_whole
-from loops.contamination_records import ContaminationKind
+from loops.exams.records import ContaminationKind
 from loops.filters.base import normal
 from loops.reading import RunView
 from loops.records import Prompts

@@ -1,8 +1,8 @@
 """What a run had spent when each of its exams was taken: the axes that learning curves are drawn against."""
 
 from lessons.records import Record
+from loops.costs.spending import spent_by_round
 from loops.reading import RunView
-from loops.spending import spent_by_round
 
 
 class Spending(Record, frozen=True, kw_only=True):

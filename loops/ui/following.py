@@ -15,9 +15,9 @@ from lessons.records import Record
 from loops.reading import RunView
 from loops.report.fingerprints import IGNORED, fingerprint
 from loops.report.page import page
-from loops.standing import Standing, State, standing
 from loops.ui.live_page import LivePage, live_page
 from loops.views.text import duration, one_line
+from loops.watching.standing import Standing, State, standing
 
 LOOK = 0.9
 """Seconds for which one look serves everybody who asks: a page asks every second."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lessons.records import Problem, Record
-from loops.catalog_file import Label
+from loops.catalog.file import Label
 from loops.records import CatalogInfo
 from loops.views.text import View
 from teachers.totals import CallTotals

@@ -9,8 +9,8 @@ from lessons.records import Record
 from lessons.seeds import OverSeeds
 from loops.reading import RunView
 from loops.records import Change
-from loops.standing import State
 from loops.views.text import View
+from loops.watching.standing import State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

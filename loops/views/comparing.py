@@ -9,14 +9,14 @@ import msgspec
 from lessons.errors import InputError
 from lessons.seeds import over_seeds
 from lessons.statistics import holm, wilson
-from loops import gate
+from loops.costs.spending import spent_by_round
+from loops.exams import gate
 from loops.reading import RunView
 from loops.records import Change
-from loops.spending import spent_by_round
-from loops.standing import standing
 from loops.views.compare import Against, Compare, Group, Point, Reach, Setting, Side, SkillCompared
 from loops.views.entrants import Answers, Entrant, Pairs, grouped, named, shared_problems, side_by_side
 from loops.views.missing import missing
+from loops.watching.standing import standing
 from teachers.accounts import Account
 
 STEP = 0.05

@@ -4,9 +4,9 @@ from collections import Counter
 
 from lessons.records import FORM_ERRORS, Record
 from lessons.tally import of_form_alone
-from loops.difficulty import counted
+from loops.diagnosis.difficulty import counted
+from loops.diagnosis.verdicts import Verdicts
 from loops.reading import RoundView
-from loops.verdicts import Verdicts
 
 
 class ErrorCount(Record, frozen=True, kw_only=True):

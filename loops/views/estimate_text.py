@@ -7,7 +7,7 @@ from loops.views.text import dollars, one_line, styled
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from loops.estimating import Estimate, Range
+    from loops.costs.estimating import Estimate, Range
 
 
 def rendered(view: "Estimate") -> "RenderableType":

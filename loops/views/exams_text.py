@@ -1,6 +1,6 @@
 """What a reader must know of an exam's figure, in one phrase each: the same words in a run's lines and in its views."""
 
-from loops.contamination_records import Contamination
+from loops.exams.records import Contamination
 from loops.records import ChosenOn, FinalExam
 from loops.views.text import interval, p_value, percent, points
 

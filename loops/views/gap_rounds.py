@@ -8,9 +8,9 @@ from typing import Any
 
 from lessons.records import Record
 from lessons.skills import SkillProfile
+from loops.diagnosis.verdicts import Verdicts
 from loops.reading import RoundView, RunView
 from loops.selectors.profile import ByProfile
-from loops.verdicts import Verdicts
 
 
 class RoundErrors(Record, frozen=True, kw_only=True):

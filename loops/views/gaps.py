@@ -9,13 +9,13 @@ import msgspec
 from lessons.pooling import Pooled
 from lessons.records import Attempt, Record
 from lessons.statistics import holm
-from loops.gate import compare
+from loops.exams.gate import compare
 from loops.reading import RoundView, RunView
 from loops.records import Change, ChosenOn, FinalExam, NoiseFloor
-from loops.standing import State, standing
 from loops.views.gap_rounds import RoundErrors, errors_of, shares_of
 from loops.views.missing import missing
 from loops.views.text import View
+from loops.watching.standing import State, standing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from loops.heartbeat import read_heartbeat
+from loops.costs.spending import calls_since
 from loops.reading import RoundView, RunView
 from loops.records import STAGES
-from loops.spending import calls_since
-from loops.standing import State, standing
 from loops.views.text import count, one_line, styled
+from loops.watching.heartbeat import read_heartbeat
+from loops.watching.standing import State, standing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lessons.records import Lesson, Record
-from loops.contamination_records import Contamination
+from loops.exams.records import Contamination
 from loops.reading import RoundView, RunView
 from loops.records import Change
-from loops.standing import State, standing
 from loops.views.diagnosis import Diagnosed, diagnosed
 from loops.views.missing import missing
 from loops.views.text import View
+from loops.watching.standing import State, standing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Literal
 
 from lessons.records import Attempt, Problem, Record
 from loops.reading import RunView
-from loops.standing import State, standing
 from loops.views.finding import (
     Line,
     Place,
@@ -19,6 +18,7 @@ from loops.views.finding import (
     row_lines,
 )
 from loops.views.text import View
+from loops.watching.standing import State, standing
 from teachers.ledger import Call, ids_like
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from lessons.errors import InputError
 from lessons.records import Attempt, Check, Lesson, Message, Problem, Record
 from loops.reading import RoundView, RunView
 from loops.records import Change, SkillExam
-from loops.standing import State, standing
 from loops.views.finding import (
     Line,
     Place,
@@ -28,6 +27,7 @@ from loops.views.finding import (
 from loops.views.show import Loss, loss_of
 from loops.views.text import View
 from loops.views.traces import Traces, traces
+from loops.watching.standing import State, standing
 from teachers.ledger import Call, were_paid
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from lessons.jsonl import write_jsonl
 from lessons.records import Attempt, Check, Diagnosis, Dropped, Lesson, LostReply, Message, Problem, Provenance
 from lessons.skills import SkillProfile
-from loops.gate import judge, sum_up
+from loops.exams.gate import judge, sum_up
 from loops.records import Finished, RoundLearned, RunInfo
 from loops.store import RunFolder, write_record
 from students.base import Learned

@@ -14,12 +14,12 @@ from lessons.errors import BudgetError, InputError
 from lessons.jsonl import read_jsonl
 from lessons.records import Lesson
 from loops.asking import shared_cache
-from loops.progress import Silent
 from loops.recipe import resolve
 from loops.records import Clock, Finished
 from loops.run import Run
 from loops.store import read_record
 from loops.views.show import show
+from loops.watching.progress import Silent
 from teachers.accounts import account
 from teachers.loopback import LoopbackServer
 from teachers.openai import OpenAITeacher

@@ -15,10 +15,10 @@ from lessons.errors import BudgetError, InputError
 from lessons.jsonl import read_jsonl
 from lessons.records import Problem
 from lessons.skills import Skill
-from loops.catalog_command import catalog
-from loops.catalog_file import Label, read_catalog
-from loops.catalog_stages import labels_of_run
-from loops.estimating import Range, estimate
+from loops.catalog.command import catalog
+from loops.catalog.file import Label, read_catalog
+from loops.catalog.stages import labels_of_run
+from loops.costs.estimating import Range, estimate
 from loops.reading import RunView
 from loops.recipe import load
 from loops.records import CatalogInfo

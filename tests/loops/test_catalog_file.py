@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lessons.errors import InputError, ParseError
 from lessons.skills import Skill, SkillCatalog
-from loops.catalog_file import (
+from loops.catalog.file import (
     FOR_EDITING,
     CatalogFile,
     Label,

@@ -11,8 +11,8 @@ import pytest
 from lessons.errors import InputError, RoundError
 from lessons.records import Message, Problem
 from lessons.skills import Skill, SkillCatalog
-from loops.catalog_file import Label
-from loops.cataloguing import BATCH, Labelled, check_own_skills, joined, label, planned, with_labels, write_catalog
+from loops.catalog.file import Label
+from loops.catalog.writing import BATCH, Labelled, check_own_skills, joined, label, planned, with_labels, write_catalog
 from loops.records import CatalogInfo
 from teachers.base import Sampling
 from teachers.calls import Caller

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from lessons.graders.exact import ExactGrader
 from lessons.records import Check, Dropped, Lesson, Problem, Provenance
-from loops.contamination import EXAMPLES, audit
-from loops.exam_index import LEAST, RUN, ExamIndex, words_of
+from loops.exams.contamination import EXAMPLES, audit
+from loops.exams.index import LEAST, RUN, ExamIndex, words_of
 from loops.filters.base import Context, Drop, apply
 from loops.filters.contamination import Contamination
 from loops.filters.overlap import Overlap

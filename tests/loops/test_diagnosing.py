@@ -12,7 +12,7 @@ from lessons.demo.skills import SKILLS, catalog, generate, solve
 from lessons.graders.math import MathGrader
 from lessons.records import FORM_ERRORS, Attempt, Message, Problem
 from lessons.tally import of_form_alone
-from loops.diagnosing import (
+from loops.diagnosis.attempts import (
     NEARLY_ALL,
     Way,
     by_needed,
@@ -21,8 +21,8 @@ from loops.diagnosing import (
     with_form_as_skills,
     without_asking,
 )
+from loops.diagnosis.verdicts import Verdicts
 from loops.grading import verdicts_of, with_verdict
-from loops.verdicts import Verdicts
 from teachers.base import Sampling
 from teachers.calls import Caller
 from teachers.ledger import Ledger

@@ -7,9 +7,9 @@ import pytest
 from lessons.errors import InputError
 from lessons.graders.exact import ExactGrader
 from lessons.records import Lesson, Problem, Provenance
-from loops.contamination import audit
-from loops.embedding import BATCH, Meaning, TextEncoder
-from loops.exam_index import ExamIndex
+from loops.exams.contamination import audit
+from loops.exams.embedding import BATCH, Meaning, TextEncoder
+from loops.exams.index import ExamIndex
 from loops.filters.base import Context, Drop
 from loops.filters.contamination import Contamination
 

@@ -9,7 +9,7 @@ from lessons.graders.choice import ChoiceGrader
 from lessons.graders.math import MathGrader
 from lessons.graders.numeric import NumericGrader
 from lessons.records import Attempt, Problem
-from loops.error_kinds import advice, is_of_form, told_by_program
+from loops.diagnosis.error_kinds import advice, is_of_form, told_by_program
 from loops.grading import verdicts_of, with_verdict
 
 NUMBER = Problem(question="Anna has 5 books and buys 3. How many are there?", answer="8")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loops.estimating import Range, estimate
+from loops.costs.estimating import Range, estimate
 from loops.recipe import resolve
 from loops.run import Run
 from teachers.accounts import account, accounts

@@ -13,8 +13,7 @@ from lessons.graders.base import Grade
 from lessons.graders.math import MathGrader
 from lessons.jsonl import read_jsonl
 from lessons.records import Attempt, Lesson, Message, Problem
-from loops.contamination_records import Contamination
-from loops.progress import Silent
+from loops.exams.records import Contamination
 from loops.reading import RunView
 from loops.recipe import resolve
 from loops.records import STAGES, ChosenOn
@@ -22,6 +21,7 @@ from loops.run import DECIDED, Run
 from loops.views.exams_text import alike, chosen_told
 from loops.views.gaps import gaps
 from loops.views.show import show
+from loops.watching.progress import Silent
 from students.hf import HFStudent
 from teachers.ledger import read_calls
 

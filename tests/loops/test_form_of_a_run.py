@@ -10,15 +10,17 @@ import pytest
 from lessons.demo.skills import solve
 from lessons.jsonl import read_jsonl
 from lessons.records import FORM_ERRORS, Attempt, Lesson, Message
-from loops import catalog_stages, freezing, stages
-from loops.diagnosing import NEARLY_ALL
+from loops import stages
+from loops.catalog import stages as catalog_stages
+from loops.diagnosis.attempts import NEARLY_ALL
+from loops.exams import freezing
 from loops.lines import diagnose as diagnose_line
-from loops.progress import Silent
 from loops.recipe import resolve
 from loops.run import Run
 from loops.store import RunFolder
 from loops.views.diagnosis import Diagnosed
 from loops.views.show import show
+from loops.watching.progress import Silent
 from loops.work import Work
 from students.base import Answer
 from teachers.ledger import read_calls

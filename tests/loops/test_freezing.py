@@ -8,12 +8,12 @@ import pytest
 from lessons.errors import InputError
 from lessons.jsonl import read_jsonl, write_jsonl
 from lessons.records import Problem
-from loops.freezing import check, freeze, without_overlap
-from loops.progress import Silent
+from loops.exams.freezing import check, freeze, without_overlap
 from loops.reading import RunView
 from loops.recipe import resolve
 from loops.store import RunFolder
 from loops.tasks.base import Split
+from loops.watching.progress import Silent
 from loops.work import PARTS, Work
 
 RECIPE = {

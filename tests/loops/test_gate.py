@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lessons.records import Attempt, Problem
 from lessons.statistics import mcnemar, wilson
-from loops.gate import compare, judge, sum_up
+from loops.exams.gate import compare, judge, sum_up
 
 
 def attempts(student: str, scores: list[float | None], skill: str = "s") -> list[Attempt]:

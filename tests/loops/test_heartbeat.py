@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lessons.errors import BudgetError
-from loops.heartbeat import GONE, NAME, Heartbeat, Pulse, Watched, here, read_heartbeat
-from loops.progress import Silent, Told
 from loops.reading import RunView
-from loops.standing import standing
 from loops.store import now, read_record, write_record
+from loops.watching.heartbeat import GONE, NAME, Heartbeat, Pulse, Watched, here, read_heartbeat
+from loops.watching.progress import Silent, Told
+from loops.watching.standing import standing
 from students.base import Progress
 from teachers.servers import ProcessId, process_id
 

@@ -1,7 +1,7 @@
 from collections import Counter
 
-from loops.live import WINDOW, Live
-from loops.progress import EVERY_PLAIN, Terminal
+from loops.watching.live import WINDOW, Live
+from loops.watching.progress import EVERY_PLAIN, Terminal
 from teachers.accounts import Bill
 from teachers.base import Usage
 from teachers.budget import Budget, Caps

@@ -21,7 +21,7 @@ from lessons.graders.exact import ExactGrader
 from lessons.jsonl import read_jsonl
 from lessons.records import Attempt, Dropped, Lesson, Message, Problem, Provenance
 from loops import plugins
-from loops.estimating import estimate
+from loops.costs.estimating import estimate
 from loops.filters.base import Context, apply
 from loops.filters.verified import Verified
 from loops.graders.base import AskingGrader, ScoringGrader, Verdict
@@ -29,10 +29,10 @@ from loops.graders.judge import JudgeGrader
 from loops.graders.likelihood import LikelihoodGrader
 from loops.graders.rubric import Criterion, RubricGrader
 from loops.grading import by_scores, grades_for, verdicts_of
-from loops.progress import Silent
 from loops.recipe import resolve
 from loops.run import Run
 from loops.store import RunFolder
+from loops.watching.progress import Silent
 from loops.work import Work
 from students.tiny import tiny
 from teachers.base import Reply, Sampling

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.records import Attempt, Problem
-from loops.noise import floor_of, noise_floor, otherwise
+from loops.exams.noise import floor_of, noise_floor, otherwise
 from students.base import Generation
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from lessons.errors import InputError
 from lessons.skills import Skill, SkillCatalog
-from loops.catalog_file import CatalogFile, Label, entries_of
-from loops.relabelling import Relabelling, relabelled
+from loops.catalog.file import CatalogFile, Label, entries_of
+from loops.catalog.relabelling import Relabelling, relabelled
 
 ALGEBRA = ("factoring", "solving", "exponents")
 GEOMETRY = ("angles", "areas")

@@ -11,7 +11,7 @@ import pytest
 
 from lessons.jsonl import encode_line
 from lessons.records import Lesson, Message, Problem, Provenance
-from loops.contamination_records import Contamination, SharedText
+from loops.exams.records import Contamination, SharedText
 from loops.reading import RunView
 from loops.records import FinalExam
 from loops.report import page, write_report

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from lessons.errors import InputError
 from lessons.jsonl import read_jsonl
 from lessons.records import Attempt, Lesson, Problem
-from loops import difficulty, plugins
+from loops import plugins
+from loops.diagnosis import difficulty
 from loops.listing import listing
 from loops.recipe import resolve
 from loops.run import Run

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lessons.errors import InputError
-from loops.progress import Silent
 from loops.recipe import resolve
 from loops.records import Marker
 from loops.store import RunFolder, read_record, write_record
+from loops.watching.progress import Silent
 from loops.work import Work
 
 PLAIN = {"task": {"id": "t", "train": 3}, "rounds": 2}

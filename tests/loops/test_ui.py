@@ -26,12 +26,12 @@ from hypothesis import strategies as st
 from lessons.errors import InputError
 from loops.reading import RunView
 from loops.report import page
-from loops.standing import Standing
 from loops.ui import patience
 from loops.ui.following import Follower, status_of
 from loops.ui.guarding import LARGEST_REQUEST, TICKET, Tickets
 from loops.ui.live_page import live_page
 from loops.ui.serving import application, serve
+from loops.watching.standing import Standing
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "t0ken-of-this-test"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from loops.heartbeat import NAME
+from loops.watching.heartbeat import NAME
 from teachers.loopback import Fault, LoopbackServer
 from teachers.rule_tutor import RuleTutor
 from tests.browsing import NARROW, Browser, Seen

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.records import Attempt, Diagnosis, Problem
-from loops.verdicts import Verdicts
+from loops.diagnosis.verdicts import Verdicts
 
 cells = st.integers(0, 40)
 

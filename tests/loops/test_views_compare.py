@@ -15,7 +15,7 @@ from lessons.jsonl import encode_line, write_jsonl
 from lessons.records import Attempt
 from lessons.statistics import mcnemar
 from loops.cli import app
-from loops.gate import compare as paired
+from loops.exams.gate import compare as paired
 from loops.reading import RunView
 from loops.report.comparison import write_comparison
 from loops.store import read_yaml

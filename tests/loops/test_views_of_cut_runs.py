@@ -16,15 +16,15 @@ from typer.testing import CliRunner
 
 from lessons.errors import InputError
 from loops.cli import app
-from loops.progress import Silent, Told
+from loops.costs.spending import spent_by_round
 from loops.reading import RunView
 from loops.recipe import resolve
 from loops.run import Run
-from loops.spending import spent_by_round
 from loops.store import RunFolder
 from loops.views.gaps import gaps
 from loops.views.show import Show, show
 from loops.views.why import rows
+from loops.watching.progress import Silent, Told
 from teachers.accounts import Account
 from teachers.servers import process_id
 

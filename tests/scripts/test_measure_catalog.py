@@ -16,7 +16,7 @@ from lessons.ids import seed_of
 from lessons.jsonl import read_jsonl
 from lessons.records import Attempt, Message
 from lessons.skills import SkillProfile
-from loops.catalog_file import Label, read_catalog
+from loops.catalog.file import Label, read_catalog
 from loops.store import read_record
 from teachers.base import Sampling, Teacher
 from teachers.loopback import LoopbackServer

@@ -11,7 +11,7 @@ import msgspec
 from lessons.records import Attempt, Diagnosis, ErrorKind
 from lessons.skills import SkillCatalog
 from lessons.tally import of_form_alone
-from loops.error_kinds import is_of_form, told_by_program
+from loops.diagnosis.error_kinds import is_of_form, told_by_program
 from loops.methods.base import together
 from teachers.calls import Answered, Asker
 from teachers.prompts.missing_skills import MissingSkills, missing_skills

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 from lessons.ids import seed_of
 from lessons.records import Attempt
 from lessons.skills import SkillCatalog, SkillProfile
-from loops import diagnosing
+from loops.diagnosis import attempts as diagnosing
 from loops.examining import of_round
 from loops.filters.base import Context
 from loops.methods.base import Method

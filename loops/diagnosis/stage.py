@@ -6,10 +6,10 @@ from pathlib import Path
 
 from lessons.records import Attempt
 from lessons.tally import of_form_alone
-from loops import difficulty
 from loops.asking import run_async
-from loops.diagnosing import Way, by_needed, by_teacher, right_ones, with_form_as_skills, without_asking
-from loops.verdicts import Verdicts
+from loops.diagnosis import difficulty
+from loops.diagnosis.attempts import Way, by_needed, by_teacher, right_ones, with_form_as_skills, without_asking
+from loops.diagnosis.verdicts import Verdicts
 from loops.work import Work
 
 

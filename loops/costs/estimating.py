@@ -13,12 +13,12 @@ from lessons.errors import TeacherError, TutelageError
 from lessons.records import Record
 from lessons.skills import SkillCatalog
 from loops.asking import run_async, shared_cache
-from loops.catalog_stages import given_catalog
-from loops.cataloguing import joined, label, planned, with_labels, write_catalog
-from loops.freezing import without_overlap
+from loops.catalog.stages import given_catalog
+from loops.catalog.writing import joined, label, planned, with_labels, write_catalog
+from loops.costs.rehearsing import STUDENT_SAYS, Setting, rehearse_round
+from loops.exams.freezing import without_overlap
 from loops.graders.base import AskingGrader
 from loops.recipe import Recipe
-from loops.rehearsing import STUDENT_SAYS, Setting, rehearse_round
 from loops.tasks.base import Split, Task
 from loops.views.text import View
 from loops.work import PARTS

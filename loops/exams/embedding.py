@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lessons.errors import InputError
 from lessons.records import Lesson
-from loops.exam_index import ExamIndex, ExamProblem, Where, texts_of
+from loops.exams.index import ExamIndex, ExamProblem, Where, texts_of
 
 BATCH = 256
 """Lessons that are embedded at once."""

@@ -9,7 +9,7 @@ import msgspec
 
 from lessons.errors import InputError
 from lessons.skills import Skill, SkillCatalog
-from loops.catalog_file import CatalogFile, Label, entries_of, entry_digest
+from loops.catalog.file import CatalogFile, Label, entries_of, entry_digest
 
 
 class Relabelling(NamedTuple):

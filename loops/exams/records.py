@@ -48,7 +48,7 @@ class Contamination(Record, frozen=True, kw_only=True):
     short: int = 0
     """Exam problems with too few words for the 13-gram check; they are looked for by their whole question."""
     examples: tuple[SharedText, ...] = ()
-    """Some of them, at most `loops.contamination.EXAMPLES` of each kind."""
+    """Some of them, at most `loops.exams.contamination.EXAMPLES` of each kind."""
 
     @property
     def share(self) -> float:

@@ -5,9 +5,9 @@ from typing import cast
 
 from lessons.jsonl import read_jsonl
 from lessons.records import Dropped, Lesson
-from loops.contamination import audit
-from loops.contamination_records import Contamination
-from loops.embedding import Meaning
+from loops.exams.contamination import audit
+from loops.exams.embedding import Meaning
+from loops.exams.records import Contamination
 from loops.filters.contamination import Contamination as ContaminationFilter
 from loops.store import write_record
 from loops.work import Work

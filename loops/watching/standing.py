@@ -4,9 +4,9 @@ import shlex
 from typing import Literal
 
 from lessons.records import Record
-from loops.heartbeat import Heartbeat, read_heartbeat, seconds_since
-from loops.holders import held
 from loops.reading import RunView
+from loops.watching.heartbeat import Heartbeat, read_heartbeat, seconds_since
+from loops.watching.holders import held
 
 State = Literal["running", "finished", "stopped", "killed"]
 

@@ -11,7 +11,7 @@ from lessons.agreement import kappa
 from lessons.errors import InputError
 from lessons.records import Problem
 from lessons.skills import SkillCatalog
-from loops.catalog_file import (
+from loops.catalog.file import (
     FROZEN,
     CatalogFile,
     Label,
@@ -23,10 +23,10 @@ from loops.catalog_file import (
     write_catalog_file,
     write_labels,
 )
-from loops.cataloguing import check_own_skills, joined, label, planned, write_catalog
+from loops.catalog.relabelling import relabelled
+from loops.catalog.writing import check_own_skills, joined, label, planned, write_catalog
 from loops.recipe import Recipe
 from loops.records import CatalogInfo
-from loops.relabelling import relabelled
 from loops.store import read_record, read_yaml, write_record
 from loops.tasks.base import Task
 from loops.work import PARTS, Work

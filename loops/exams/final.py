@@ -7,8 +7,8 @@ import msgspec
 
 from lessons.jsonl import write_jsonl
 from lessons.records import Attempt
-from loops import gate
 from loops.examining import sit
+from loops.exams import gate
 from loops.records import FinalExam
 from loops.store import read_record, write_record
 from loops.work import Work

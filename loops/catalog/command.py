@@ -13,16 +13,16 @@ from lessons.ids import seed_of
 from lessons.records import Problem
 from lessons.skills import SkillCatalog
 from loops.asking import run_async, shared_cache
-from loops.catalog_file import CatalogFile, Label, Stored, read_catalog, read_labels, write_catalog_file, write_labels
-from loops.catalog_stages import described
-from loops.cataloguing import check_own_skills, joined, label, planned, write_catalog
-from loops.freezing import without_overlap
-from loops.live import Live
-from loops.progress import Listener, Silent
+from loops.catalog.file import CatalogFile, Label, Stored, read_catalog, read_labels, write_catalog_file, write_labels
+from loops.catalog.relabelling import relabelled
+from loops.catalog.stages import described
+from loops.catalog.writing import check_own_skills, joined, label, planned, write_catalog
+from loops.exams.freezing import without_overlap
 from loops.recipe import Recipe, load
 from loops.records import CatalogInfo
-from loops.relabelling import relabelled
 from loops.views.catalog import CatalogView, catalog_view
+from loops.watching.live import Live
+from loops.watching.progress import Listener, Silent
 from loops.work import PARTS
 from teachers.accounts import account
 from teachers.base import HoldingTeacher

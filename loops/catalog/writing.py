@@ -15,7 +15,7 @@ from lessons.errors import InputError, RoundError
 from lessons.ids import content_id, seed_of
 from lessons.records import Problem
 from lessons.skills import Skill, SkillCatalog
-from loops.catalog_file import Label, entries_of
+from loops.catalog.file import Label, entries_of
 from loops.methods.base import together
 from loops.round import LEAST_REPLIES
 from teachers.calls import Asker

@@ -19,8 +19,8 @@ import msgspec
 from lessons.errors import InputError
 from lessons.jsonl import plain_text
 from lessons.records import Record
-from loops.progress import Listener, Told
 from loops.store import now, read_record
+from loops.watching.progress import Listener, Told
 from students.base import Progress
 from teachers.servers import ProcessId, alive, process_id
 

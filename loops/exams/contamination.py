@@ -6,9 +6,9 @@ from itertools import islice
 from typing import get_args
 
 from lessons.records import Dropped, Lesson
-from loops.contamination_records import Contamination, ContaminationKind, SharedText
-from loops.embedding import BATCH, Meaning, Near
-from loops.exam_index import ExamIndex, ExamProblem, Where, texts_of
+from loops.exams.embedding import BATCH, Meaning, Near
+from loops.exams.index import ExamIndex, ExamProblem, Where, texts_of
+from loops.exams.records import Contamination, ContaminationKind, SharedText
 
 KINDS: tuple[ContaminationKind, ...] = get_args(ContaminationKind)
 

@@ -1,0 +1,1 @@
+"""What a run would ask of its teacher, and what it has asked."""
