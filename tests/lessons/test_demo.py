@@ -189,24 +189,38 @@ def test_a_field_that_stands_twice_must_be_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "answer", "right", "false_step", "correction", "lacking"),
+    ("attempt", "answer", "right", "false_step", "correction", "lacking", "error"),
     [
-        ("So 47+38=75.\nAnswer: 75", "75", False, "47+38=75", "47+38=85", ("two steps", "carrying")),
-        ("63-29=44. 44+5=49. Answer: 49", "49", False, "63-29=44", "63-29=34", ("two steps", "borrowing")),
-        ("12 x 4 = 40", None, False, "12 x 4 = 40", "12*4=48", ("two steps", "products")),
-        ("63-20=43. 43+13=56. Answer: 56", "56", True, "", "", ()),
-        ("2+3*4=14. 9/3=3. 5/0=1. Answer: 57", "57", False, "", "", ("two steps",)),
-        ("4/0=2", None, False, "", "", ("two steps",)),
-        ("", None, False, "", "", ("two steps",)),
+        ("So 47+38=75.\nAnswer: 75", "75", False, "47+38=75", "47+38=85", ("two steps", "carrying"), "arithmetic slip"),
+        (
+            "63-29=44. 44+5=49. Answer: 49",
+            "49",
+            False,
+            "63-29=44",
+            "63-29=34",
+            ("two steps", "borrowing"),
+            "arithmetic slip",
+        ),
+        ("12 x 4 = 40", None, False, "12 x 4 = 40", "12*4=48", ("two steps", "products"), "format"),
+        ("63-20=43. 43+13=56. Answer: 56", "56", True, "", "", (), None),
+        ("2+3*4=14. 9/3=3. 5/0=1. Answer: 57", "57", False, "", "", ("two steps",), "misread question"),
+        ("4/0=2", None, False, "", "", ("two steps",), "format"),
+        ("", None, False, "", "", ("two steps",), "gave up"),
     ],
 )
 def test_marking(
-    attempt: str, answer: str | None, right: bool, false_step: str, correction: str, lacking: tuple[str, ...]
+    attempt: str,
+    answer: str | None,
+    right: bool,
+    false_step: str,
+    correction: str,
+    lacking: tuple[str, ...],
+    error: str | None,
 ) -> None:
     question = "A bus has 63 people. At a stop 20 get off and 13 get on. How many people are on the bus?"
     found = mark(question, attempt)
     assert found is not None
-    assert found[1:] == (answer, right, false_step, correction, lacking)
+    assert found[1:] == (answer, right, false_step, correction, lacking, error)
     assert mark("Why?", attempt) is None
 
 

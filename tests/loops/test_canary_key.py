@@ -127,6 +127,7 @@ def recipe(server: LoopbackServer, **more: Any) -> dict[str, Any]:
         "select": {"id": "uniform", "budget": 40, "replay": 0},
         "train": {"epochs": 1},
         "gate": {"rule": "always"},
+        "diagnose": {"form": "skill"},  # so that the teacher is asked about the tiny student's scribbles
         **more,
     }
 

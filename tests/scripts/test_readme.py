@@ -37,7 +37,9 @@ def commands(page: Path) -> list[str]:
 
 def until_ctrl_c(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command that goes on by itself; end it when it has said its first line."""
-    command = [sys.executable, "-c", "from loops.cli import main; main()", *arguments]
+    # A shell ignores SIGINT for what it runs in the background, and children inherit that.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heeding}; from loops.cli import main; main()", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -76,7 +78,25 @@ def test_the_readme_has_the_two_commands() -> None:
 )
 def test_command_of_a_page(command: str, place: Path) -> None:
     program, *arguments = shlex.split(command)
+    if program == "python":  # a script of ours: its own test runs it, here only its words are known
+        script = ROOT / arguments[0]
+        said = subprocess.run(
+            [sys.executable, str(script), "--help"], env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert said.returncode == 0, said.stderr
+        assert all(word in said.stdout for word in arguments if word.startswith("--"))
+        tests = ROOT / "tests/scripts"
+        assert any(
+            script.stem in test.read_text(encoding="utf-8")
+            for test in tests.glob("test_*.py")
+            if test.name != Path(__file__).name
+        )
+        return
     assert program == "tutelage", f"a page has a command that no test knows: {command}"
+    if "runs/OTHER" in arguments and not (place / "runs/OTHER").exists():
+        other = tutelage("run", "recipe.yaml", "--into", "runs/OTHER", "--set", "method=critique", cwd=place)
+        assert other.returncode == 0, other.stderr
     lesson = json.loads((place / "runs/NAME/rounds/01/lessons.jsonl").read_text().splitlines()[0])
     if "LESSON" in arguments:
         listed = json.loads(tutelage("show", "runs/NAME", "--json", cwd=place).stdout)

@@ -162,6 +162,7 @@ PROBLEMS = {
     "choice": Problem(question="Which?", answer="Paris", choices=CHOICES),
     "math": Problem(question="What is x?", answer="15"),
     "contains": Problem(question="Which?", answer="Paris|City of Light"),
+    "code": Problem(question="Write f.", data={"tests": ["assert f(1) == 2"]}),
 }
 BY_PROCESS = ("math", "code")
 """Graders that hand a text to other processes, and are tested against hostile texts on their own."""
