@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NoReturn
+from typing import Annotated, Literal
 
-from lessons.answers import without_thoughts
 from lessons.errors import GradeError
 from lessons.graders.base import Grade
 from lessons.knobs import Nested
 from lessons.records import Problem
-from loops.graders.base import Verdict
+from loops.graders.base import ByAsking, Verdict
 from teachers.base import Teacher
 from teachers.calls import Asker
 from teachers.prompts import judge
@@ -19,12 +18,10 @@ from teachers.totals import Answered
 __all__ = ["JudgeGrader"]
 
 HALF = "the judge's two verdicts differ"
-_LONGEST = 20_000
-"""Characters of an answer that a judge is shown, from its end: as many as other graders read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeGrader:
+class JudgeGrader(ByAsking):
     """A teacher says whether an answer is right, by the reference answer, or by criteria for problems without one.
 
     It is asked twice with the two texts in either order (arXiv 2306.05685, section 3.4), and believed where both
@@ -44,43 +41,13 @@ class JudgeGrader:
     teacher: Annotated[Teacher | None, Nested("teacher")] = None
     """Who judges, written as a recipe's teacher is; null: the run's own teacher. Another model than the one that writes
     the lessons is the safer judge of them."""
-    comparable: ClassVar[bool] = False
-    """Two answers are not compared without a judge."""
-    needs_answer: ClassVar[bool] = False
-    """A problem may go without a reference answer."""
 
-    async def grade_by_asking(self, asked: Sequence[tuple[Problem, str]], asker: Asker) -> list[Verdict]:  # [asked]
-        """Judge many answers at once.
+    async def verdict(self, problem: Problem, attempt: str, asker: Asker) -> Verdict:
+        """Ask about one answer.
 
         Raises:
             TeacherError: fatal: no call of this run can succeed.
         """
-        return await asyncio.gather(*(self._one(problem, text, asker) for problem, text in asked))
-
-    def grade(self, problem: Problem, text: str) -> NoReturn:
-        """Tell nothing: only a judge can.
-
-        Raises:
-            GradeError: always.
-        """
-        raise GradeError("the judge must be asked, and there is nobody to ask here")
-
-    def read(self, text: str) -> str | None:
-        """Return the whole answer, or None where it is empty: a judge reads all of it."""
-        return without_thoughts(text).strip() or None
-
-    def same(self, one: str, other: str) -> NoReturn:
-        """Tell nothing: only a judge can.
-
-        Raises:
-            GradeError: always.
-        """
-        raise GradeError("whether two answers are the same, only a judge can tell")
-
-    async def _one(self, problem: Problem, text: str, asker: Asker) -> Verdict:
-        attempt = self.read(text[-_LONGEST:])
-        if attempt is None:
-            return Grade(0.0, None, "an empty answer")
         fields = {"question": problem.question, "criteria": self.criteria or judge.PLAIN_CRITERIA, "attempt": attempt}
         prompts = (judge.BY_CRITERIA, judge.BY_CRITERIA_SWAPPED)
         if problem.answer is not None:

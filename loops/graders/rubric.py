@@ -1,24 +1,19 @@
 """Answers checked against a list of criteria, each by itself, by a teacher."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NoReturn
+from typing import Annotated
 
-from lessons.answers import without_thoughts
 from lessons.errors import GradeError
 from lessons.graders.base import Grade
 from lessons.knobs import Nested
 from lessons.records import Problem
-from loops.graders.base import Verdict
+from loops.graders.base import ByAsking, Verdict
 from teachers.base import Teacher
 from teachers.calls import Asker
 from teachers.prompts.rubric import NO_REFERENCE, Met, rubric
 
 __all__ = ["RubricGrader"]
-
-_LONGEST = 20_000
-"""Characters of an answer that a judge is shown, from its end: as many as other graders read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +31,7 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RubricGrader:
+class RubricGrader(ByAsking):
     """A teacher says of each criterion whether an answer meets it; the score is the weighted share that it meets.
 
     Criteria of which it cannot be told are left out of the share, and named.
@@ -46,51 +41,21 @@ class RubricGrader:
     """The criteria: texts, or mappings of `text` and `weight`."""
     teacher: Annotated[Teacher | None, Nested("teacher")] = None
     """Who checks, written as a recipe's teacher is; null: the run's own teacher."""
-    comparable: ClassVar[bool] = False
-    """Two answers are not compared without a judge."""
-    needs_answer: ClassVar[bool] = False
-    """A problem may go without a reference answer."""
 
     def __post_init__(self) -> None:
         if not self.criteria or not all(one.strip() for one in self.criteria if isinstance(one, str)):
             raise ValueError("criteria: at least one is needed, and each has a text")
 
-    async def grade_by_asking(self, asked: Sequence[tuple[Problem, str]], asker: Asker) -> list[Verdict]:  # [asked]
-        """Check many answers at once.
-
-        Raises:
-            TeacherError: fatal: no call of this run can succeed.
-        """
-        return await asyncio.gather(*(self._one(problem, text, asker) for problem, text in asked))
-
-    def grade(self, problem: Problem, text: str) -> NoReturn:
-        """Tell nothing: only a teacher can.
-
-        Raises:
-            GradeError: always.
-        """
-        raise GradeError("a teacher must be asked about the criteria, and there is nobody to ask here")
-
-    def read(self, text: str) -> str | None:
-        """Return the whole answer, or None where it is empty."""
-        return without_thoughts(text).strip() or None
-
-    def same(self, one: str, other: str) -> NoReturn:
-        """Tell nothing: only a teacher can.
-
-        Raises:
-            GradeError: always.
-        """
-        raise GradeError("whether two answers are the same, a rubric does not say")
-
     @property
     def _criteria(self) -> tuple[Criterion, ...]:
         return tuple(one if isinstance(one, Criterion) else Criterion(text=one) for one in self.criteria)
 
-    async def _one(self, problem: Problem, text: str, asker: Asker) -> Verdict:
-        attempt = self.read(text[-_LONGEST:])
-        if attempt is None:
-            return Grade(0.0, None, "an empty answer")
+    async def verdict(self, problem: Problem, attempt: str, asker: Asker) -> Verdict:
+        """Ask about one answer.
+
+        Raises:
+            TeacherError: fatal: no call of this run can succeed.
+        """
         listed = "\n".join(f"{number}. {' '.join(one.text.split())}" for number, one in enumerate(self._criteria, 1))
         fields = {"question": problem.question, "criteria": listed, "attempt": attempt}
         fields["reference"] = NO_REFERENCE if problem.answer is None else problem.answer
