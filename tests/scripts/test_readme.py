@@ -95,7 +95,7 @@ def test_command_of_a_page(command: str, place: Path) -> None:
         return
     assert program == "tutelage", f"a page has a command that no test knows: {command}"
     if "runs/OTHER" in arguments and not (place / "runs/OTHER").exists():
-        other = tutelage("run", "recipe.yaml", "--into", "runs/OTHER", "--set", "method=critique", cwd=place)
+        other = tutelage("run", "recipe.yaml", "--into", "runs/OTHER", "--set", "select=uniform", cwd=place)
         assert other.returncode == 0, other.stderr
     lesson = json.loads((place / "runs/NAME/rounds/01/lessons.jsonl").read_text().splitlines()[0])
     if "LESSON" in arguments:
