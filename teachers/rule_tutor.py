@@ -167,7 +167,7 @@ def _diagnosed(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
         error = rng.choice([kind for kind in missing_skills.ERRORS if kind != error])
     else:
         verdict, reason, named, error = "right", "The answer is right.", [], "none"
-    return f"Verdict: {verdict}\nError: {error}\nSkills: {', '.join(named) or 'none'}\nReason: {reason}"
+    return f"Verdict: {verdict}\nSkills: {', '.join(named) or 'none'}\nError: {error}\nReason: {reason}"
 
 
 def _listed(fields: Sections) -> SkillCatalog:

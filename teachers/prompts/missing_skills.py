@@ -29,15 +29,16 @@ LONGEST_ERROR = 120
 """Characters of the line that names the kind of error, at most. Our own bound."""
 
 SYSTEM = (
-    "You look at a student's solution of a problem and find out what went wrong and which skills the student lacks. "
-    "Work the problem out for yourself first. Choose skills only from the list, at most three, the one most lacking "
-    "first. Reply with four lines: 'Verdict: right' or 'Verdict: wrong', then 'Error:' and the kind of the first "
-    f"error, one of these: {'; '.join(f'{kind} ({what})' for kind, what in ERRORS.items())}; then 'Skills:' and the "
-    "lacking skills exactly as they stand in the list, separated by commas, then 'Reason:' and one sentence on the "
-    "first wrong step. Where nothing is wrong, write 'Error: none'; where nothing is lacking, write 'Skills: none'."
+    "You look at a student's solution of a problem and find out which skills the student lacks. Work the problem out "
+    "for yourself first. Choose skills only from the list, at most three, the one most lacking first. Reply with three "
+    "lines: 'Verdict: right' or 'Verdict: wrong', then 'Skills:' and the lacking skills exactly as they stand in the "
+    "list, separated by commas, then 'Reason:' and one sentence on the first wrong step, with the kind of the error in "
+    f"brackets before it: {'; '.join(f'[{kind}] where {what}' for kind, what in ERRORS.items())}. Where nothing is "
+    "lacking, write 'Skills: none'."
 )
-"""Verdict, error, skills, reason; the paper has the reason second and no error. A weak teacher ended its reply with
-the reason, wherever that stood (own measurement)."""
+"""Verdict, skills, reason with the error's kind; the paper has the reason second and no kind. A weak teacher ended its
+reply with the reason, wherever that stood, and with a line of its own for the error it wrote nothing but that line and
+the reason (own measurements)."""
 
 PRIVILEGED_SYSTEM = (
     f"{SYSTEM} A reference solution is given, which the student has not seen: judge by it, and do not repeat its "
@@ -65,6 +66,14 @@ def error_of(text: str) -> ErrorKind | None:
     return named[0] if len(named) == 1 else None
 
 
+def bracketed(reason: str) -> tuple[str, str]:
+    """Return what stands in brackets before a reason, and the reason without it; "" where nothing does."""
+    found = re.match(r"\s*[\[(]([^\[\]()\n]{1,40})[\])][\s:.-]*", reason)
+    if found is None or error_of(found[1]) is None:
+        return "", reason
+    return found[1], reason[found.end() :]
+
+
 def parse(text: str, catalog: SkillCatalog) -> MissingSkills:
     """Return the diagnosis; names that are not in the catalogue are dropped.
 
@@ -76,7 +85,8 @@ def parse(text: str, catalog: SkillCatalog) -> MissingSkills:
     verdict = verdict_of(found.get("verdict", "").partition("\n")[0])
     if verdict is None:
         raise ParseError("the reply has no line 'Verdict: right' or 'Verdict: wrong'")
-    reason, error = found.get("reason", ""), error_of(found.get("error", ""))
+    kind, reason = bracketed(found.get("reason", ""))
+    error = error_of(found.get("error", kind))
     if verdict == "right":
         return MissingSkills(verdict, reason, (), error if error == "format" else None)
     listed = one_of(found, "skills", "missing skills", "lacking skills")
@@ -89,7 +99,7 @@ def example(fields: Mapping[str, object], number: int, catalog: SkillCatalog) ->
     """Return a reply as it should be."""
     name = catalog.names[number % len(catalog.names)] if catalog.names else "none"
     reason = "The second step adds the numbers where it should multiply them."
-    return f"Verdict: wrong\nError: wrong plan\nSkills: {name}\nReason: {reason}"
+    return f"Verdict: wrong\nSkills: {name}\nReason: [wrong plan] {reason}"
 
 
 def missing_skills(catalog: SkillCatalog, *, privileged: bool = False) -> Prompt[MissingSkills]:
@@ -102,11 +112,10 @@ def missing_skills(catalog: SkillCatalog, *, privileged: bool = False) -> Prompt
         "<question>\n{{ question }}\n</question>\n"
         "<attempt>\n{{ attempt }}\n</attempt>\n"
         + ("<reference>\n{{ reference }}\n</reference>\n" if privileged else "")
-        + "Reply in exactly this form, four lines:\n"
+        + "Reply in exactly this form, three lines:\n"
         "Verdict: right or wrong\n"
-        f"Error: {', '.join(ERRORS)}, or none\n"
         "Skills: names from the list, separated by commas\n"
-        "Reason: one sentence on the first wrong step"
+        "Reason: [kind of the error] one sentence on the first wrong step"
     )
     return Prompt(
         name="missing_skills",

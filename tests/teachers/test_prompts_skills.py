@@ -203,3 +203,18 @@ def test_a_reply_that_repeats_a_long_list_is_no_label():
     assert parse(f"Skills: {', '.join(names[:10])}").skills == tuple(names[:5])
     with pytest.raises(ParseError, match="names 14 skills; at most 5 were asked for"):
         parse(f"Skills: {', '.join(names)}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "rest"),
+    [
+        ("[wrong plan] It adds.", "wrong plan", "It adds."),
+        ("(arithmetic-slip): 3 x 4 is 12.", "arithmetic slip", "3 x 4 is 12."),
+        ("[the second step] It adds.", None, "[the second step] It adds."),
+        ("[gave up, format] Nothing.", None, "[gave up, format] Nothing."),
+        ("It adds [wrong plan].", None, "It adds [wrong plan]."),
+    ],
+)
+def test_the_kind_of_error_may_stand_in_brackets_before_the_reason(reason, kind, rest):
+    said = missing_skills(CATALOG).parse(f"Verdict: wrong\nSkills: carrying\nReason: {reason}")
+    assert (said.error, said.reason) == (kind, rest)
