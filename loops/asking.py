@@ -71,8 +71,8 @@ async def asked(
             raise
         finally:
             counts.update(counted(caller.totals, prefix))
-            work.folder.note_prompts(caller.versions)
             await teacher.aclose()
+            work.folder.note_prompts(caller.versions)
         finishes = work.recipe.budget.at_cap == "finish" and prefix == "teach" and caller.totals.parsed
         if caller.totals.lost["budget"] and not finishes:
             raise spent_up(work)

@@ -9,20 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lessons.errors import InputError
+from lessons.jsonl import write_whole
 from loops.records import ExamMetrics, Marker
 from loops.settings import TrackingSettings
 from students.tracking import Reporter, Tracking
 
 if TYPE_CHECKING:
     from loops.work import Work
-
-PACKAGES: dict[Reporter, str] = {
-    "tensorboard": "tensorboard",
-    "wandb": "wandb",
-    "trackio": "trackio",
-    "mlflow": "mlflow",
-}
-"""Tracker -> the package that it needs."""
 
 Figures = Mapping[str, float]
 Log = Callable[[Figures, int], None]
@@ -36,10 +29,9 @@ def check(settings: TrackingSettings) -> None:
         InputError: names the package.
     """
     for place, name in enumerate(settings.report_to):
-        if find_spec(PACKAGES[name]) is None:
+        if find_spec(name) is None:  # each is called as its package is
             raise InputError(
-                f"tracking.report_to.{place}: {name} is not installed here: pip install {PACKAGES[name]}, or leave it "
-                "out"
+                f"tracking.report_to.{place}: {name} is not installed here: pip install {name}, or leave it out"
             )
 
 
@@ -103,7 +95,7 @@ class Tracker:
 def _loaded(name: Reporter) -> Any:
     import sys
 
-    return sys.modules.get(PACKAGES[name])
+    return sys.modules.get(name)
 
 
 def _finish(module: Any) -> None:
@@ -218,10 +210,9 @@ def round_done(work: "Work", index: int) -> None:
     turn = RoundView(index, work.folder.round(index))
     assert turn.metrics is not None
     gaps = {skill: row.gap for skill, row in turn.profile.rows.items()} if turn.profile else {}
-    tracker.folder.mkdir(parents=True, exist_ok=True)
     tracker.open()
     tracker.log(figures_of(turn.metrics, turn.markers, gaps), steps_before(work, index + 1))
-    sent.write_text("\n".join([*done, str(index)]) + "\n", encoding="utf-8")
+    write_whole(sent, ("\n".join([*done, str(index)]) + "\n").encode())
 
 
 def steps_before(work: "Work", index: int) -> int:

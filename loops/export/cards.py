@@ -12,6 +12,7 @@ from loops.store import read_record
 from loops.views.gaps import Gaps, gaps
 from loops.views.show import show
 from loops.views.text import count, dollars, interval, one_line, p_value, percent, points
+from students.open import HUB_ID
 from teachers.ledger import read_calls
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def dataset_card(run: RunView, rounds: Sequence[int], files: Mapping[str, int], 
 
 def model_card(run: RunView, index: int, *, merged: bool, base: str, license_id: str) -> str:
     """Return the README of a student: its exam, its training and its teacher. base: a hub id, or what it was."""
-    is_hub_id = base.count("/") == 1 and not base.startswith((".", "/", "~"))
+    is_hub_id = HUB_ID.fullmatch(base) is not None and not Path(base).is_dir()
     meta: dict[str, Any] = {
         "license": license_id or "unknown",
         **({"base_model": base, "base_model_relation": "finetune" if merged else "adapter"} if is_hub_id else {}),

@@ -1,15 +1,12 @@
 """The lessons of a run as a Hugging Face dataset: parquet files and a card, in one folder."""
 
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lessons.errors import InputError
-from lessons.jsonl import sync_folder
 from lessons.records import Record
 from loops.export.cards import dataset_card
+from loops.export.placing import put_in_place
 from loops.export.rows import Row, batches, dropped, rounds_of, trained
 from loops.reading import RunView
 
@@ -45,42 +42,13 @@ def export_lessons(
     run = RunView.of(path)
     turns = rounds_of(run, index)
     folder = out if out is not None else run.path / "export" / "lessons"
-    work = begun(folder)
-    try:
+    with put_in_place(folder) as work:
         files = _write(trained(run, turns), work, "train")
         if with_dropped:
             files |= _write(dropped(run, turns), work, "dropped")
         rounds = tuple(turn.index for turn in turns)
         (work / "README.md").write_text(dataset_card(run, rounds, files, license), encoding="utf-8")
-        finished(work, folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     return Exported(folder=str(folder), rounds=rounds, files=files)
-
-
-def begun(folder: Path) -> Path:
-    """Return a new folder beside the wanted one, to be written and then put in its place whole.
-
-    Raises:
-        InputError: something that is no export stands there, or it cannot be written.
-    """
-    if folder.exists() and not (folder / "README.md").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is there already and is no export of a run; name another folder with --out")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
-
-
-def finished(work: Path, folder: Path) -> None:
-    """Put a whole folder in its place; an earlier export there is replaced."""
-    work.chmod(0o755)
-    if folder.exists():
-        shutil.rmtree(folder)
-    work.replace(folder)
-    sync_folder(folder.parent)
 
 
 def _write(rows: Iterable[Row], folder: Path, name: str) -> dict[str, int]:

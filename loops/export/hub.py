@@ -1,13 +1,11 @@
 """Pushing an export to the Hugging Face hub: only when asked, private unless asked otherwise."""
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
 from lessons.errors import InputError
+from students.open import HUB_ID
 from teachers.secrets import without_keys
-
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def check_repository(repository: str) -> None:
@@ -16,7 +14,7 @@ def check_repository(repository: str) -> None:
     Raises:
         InputError: it is not OWNER/NAME.
     """
-    if not REPOSITORY.fullmatch(repository):
+    if not HUB_ID.fullmatch(repository):
         raise InputError(f"--push {repository!r}: expected OWNER/NAME")
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from lessons.errors import InputError
 from lessons.records import Record
 from loops.export.cards import model_card
-from loops.export.dataset import begun, finished
+from loops.export.placing import put_in_place
 from loops.reading import RoundView, RunView
-
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json", "model.safetensors", "config.json")
+from students.adapters import LORA_CONFIG, LORA_WEIGHTS
 
 
 class ExportedStudent(Record, frozen=True, kw_only=True):
@@ -35,7 +34,7 @@ def export_student(
     A merged model needs the base model here, as the run did; it is merged in float32 and saved in the base's own type.
 
     Raises:
-        InputError: there is no trained student yet, or the folder is there already and is no export.
+        InputError: there is no trained student yet, it has no adapter, or the folder is there already and is no export.
         StudentError: the adapter's weights are damaged, or the base model is another one than it was trained on.
     """
     run = RunView.of(path)
@@ -46,15 +45,12 @@ def export_student(
         raise InputError(f"{weights}: the student's weights are not in the run folder any more")
     folder = out if out is not None else run.path / "export" / ("model" if merged else "adapter")
     base = str(run.recipe.get("student", {}).get("model", ""))
-    work = begun(folder)
-    try:
+    if not merged and not (weights / LORA_CONFIG).is_file():
+        raise InputError(f"{run.path}: round {turn.index} trained all weights (rank 0), not an adapter: export model")
+    with put_in_place(folder) as work:
         (_merge if merged else _copy)(weights, base, work)
         card = model_card(run, turn.index, merged=merged, base=base, license_id=license)
         (work / "README.md").write_text(card, encoding="utf-8")
-        finished(work, folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     return ExportedStudent(folder=str(folder), round=turn.index, merged=merged)
 
 
@@ -74,13 +70,10 @@ def _turn(run: RunView, index: int | None) -> RoundView:
 
 def _copy(weights: Path, base: str, into: Path) -> None:
     """Copy the adapter, naming its base as others know it."""
-    for name in ADAPTER_FILES:
-        if (weights / name).is_file():
-            shutil.copyfile(weights / name, into / name)
-    config = into / "adapter_config.json"
-    if config.is_file():
-        settings: dict[str, Any] = json.loads(config.read_bytes())
-        config.write_text(json.dumps({**settings, "base_model_name_or_path": base}, indent=2) + "\n", encoding="utf-8")
+    shutil.copyfile(weights / LORA_WEIGHTS, into / LORA_WEIGHTS)
+    settings: dict[str, Any] = json.loads((weights / LORA_CONFIG).read_bytes())
+    told = json.dumps({**settings, "base_model_name_or_path": base}, indent=2)
+    (into / LORA_CONFIG).write_text(told + "\n", encoding="utf-8")
 
 
 def _merge(weights: Path, base: str, into: Path) -> None:

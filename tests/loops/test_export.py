@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shutil import copytree
 from threading import Thread
 from typing import Any
 
@@ -95,8 +96,6 @@ def test_the_card_names_teacher_licence_and_prompt_versions(run: Path, tmp_path:
 
 
 def test_preference_pairs_have_a_file_of_their_own(run: Path, tmp_path: Path) -> None:
-    from shutil import copytree
-
     import pyarrow.parquet
     from msgspec.structs import replace
 
@@ -146,6 +145,15 @@ def test_an_adapter_names_its_base(run: Path, tmp_path: Path) -> None:
     saved = next((run / "rounds/01/student").glob("adapter-*/adapter_model.safetensors"))
     assert (tmp_path / "adapter/adapter_model.safetensors").read_bytes() == saved.read_bytes()
     assert not (tmp_path / "adapter/student.json").exists()
+
+
+def test_a_student_trained_whole_is_exported_as_a_model(run: Path, tmp_path: Path) -> None:
+    copied = copytree(run, tmp_path / "whole")
+    (weights,) = (copied / "rounds/02/student").glob("adapter-*")
+    (weights / "adapter_config.json").unlink()  # rank 0 leaves a whole model's files
+    with pytest.raises(InputError, match=r"round 2 trained all weights \(rank 0\), not an adapter: export model"):
+        export_student(copied, tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()
 
 
 @pytest.mark.parametrize(
