@@ -90,13 +90,19 @@ class Attempt(Record, frozen=True, kw_only=True):
     """Whether the answer ended because it had as many tokens as it may have, not by itself."""
     rewards: tuple[float, ...] = ()
     """Process rewards of its steps, in [0, 1], first to last; empty where no scorer judged them."""
+    turns: tuple[Message, ...] = ()
+    """What passed between the problem's prompt and `text`, for an attempt of several turns: the student's earlier
+    answers and what it was told after each."""
     difficult: bool | None = None
     """Whether its process rewards call for lessons (STAT, arXiv 2510.10023, step 1); None where the grader decides."""
 
     @property
     def id(self) -> str:
         """Content hash of who answered what with which words."""
-        return content_id("attempt", problem=self.problem.id, student=self.student, sample=self.sample, text=self.text)
+        turns = {"turns": list(self.turns)} if self.turns else {}
+        return content_id(
+            "attempt", problem=self.problem.id, student=self.student, sample=self.sample, text=self.text, **turns
+        )
 
     @property
     def graded(self) -> bool:
@@ -145,6 +151,17 @@ class Check(Record, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Span(Record, frozen=True, kw_only=True):
+    """A stretch of a completion whose tokens weigh more or less than the others."""
+
+    start: int
+    """First character, from 0."""
+    end: int
+    """The character after the last one; above `start`."""
+    weight: float
+    """Weight of its tokens in the loss, at least 0; elsewhere it is 1. The last span that holds a token counts."""
+
+
 class Lesson(Record, frozen=True, kw_only=True):
     """One training row, with everything that led to it. A lesson is a candidate until the selector has kept it."""
 
@@ -161,6 +178,15 @@ class Lesson(Record, frozen=True, kw_only=True):
     """For a critique: what the grader said of that attempt."""
     weight: float = 1.0
     """Weight of this row in the loss; positive."""
+    spans: tuple[Span, ...] = ()
+    """Stretches of the completion with weights of their own, for objectives that weigh tokens."""
+    reward: float | None = None
+    """How good the completion is, for objectives that go by rewards; None where nobody said."""
+    desirable: bool = True
+    """Whether the completion is to be made more likely. False only for objectives that learn from bad examples."""
+    privileged: tuple[Message, ...] | None = None
+    """The chat that the teaching side sees in the place of `prompt`, for objectives that distil a prompt. Never
+    trained on."""
     share: float | None = None
     """Probability with which the selector drew it, where it drew by chance."""
     checks: tuple[Check, ...] = ()

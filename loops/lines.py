@@ -6,8 +6,8 @@ from lessons.records import FORM_ERRORS
 from lessons.skills import SkillProfile
 from loops.diagnosis.error_kinds import advice
 from loops.exams.records import Contamination
+from loops.history import metrics_of, profile_of
 from loops.records import CatalogInfo, Change, FinalExam, NoiseFloor, RoundLearned
-from loops.stages import metrics_of, profile_of
 from loops.store import read_record
 from loops.views.exams_text import alike, final_told
 from loops.views.text import duration, percent

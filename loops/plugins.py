@@ -27,6 +27,8 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "method": ("loops.methods",),
     "filter": ("loops.filters",),
     "selector": ("loops.selectors",),
+    "order": ("loops.orders",),
+    "objective": ("students.objectives",),
     "grader": ("lessons.graders", "loops.graders"),
     "scorer": ("loops.scorers",),
     "teacher": ("teachers",),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import yaml
 
 from lessons.errors import InputError
@@ -12,6 +13,7 @@ from lessons.ids import ID_LENGTH, digest
 from loops import plugins
 from loops.fitting import fitting_grader
 from loops.knobs import nearest, operational_keys, without
+from loops.orders.base import Order
 from loops.settings import (
     CallSettings,
     DiagnoseSettings,
@@ -37,6 +39,7 @@ class Recipe:
     method: dict[str, Any]
     filters: tuple[dict[str, Any], ...]
     select: dict[str, Any]
+    order: dict[str, Any]
     train: Training
     calls: CallSettings
     examine: ExamineSettings
@@ -53,7 +56,7 @@ class Recipe:
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as plain data, in the order and form in which a user writes it."""
-        train = {k: v for k, v in plugins.values_of(self.train).items() if k not in _ADAPTER_KEYS}
+        train = {k: v for k, v in plugins.values_of(self.train).items() if k not in _ELSEWHERE}
         return {
             "task": self.task,
             "student": plugins.values_of(self.student),
@@ -61,6 +64,7 @@ class Recipe:
             "method": self.method,
             "filters": list(self.filters),
             "select": self.select,
+            "order": self.order,
             "train": train,
             "calls": plugins.values_of(self.calls),
             "examine": plugins.values_of(self.examine),
@@ -81,6 +85,12 @@ class Recipe:
         """Return the recipe as plain data, without what may change while a run goes on."""
         return without(self.plain(), self.operational)
 
+    @property
+    def training(self) -> Training:
+        """How the student is trained, the order of its lessons included."""
+        shuffles = cast(Order, self.make("order", self.order, "order")).shuffles
+        return msgspec.structs.replace(self.train, order="shuffled" if shuffles else "sequential")
+
     def make_task(self) -> Task:
         """Make the task."""
         return cast(Task, plugins.build("task", self.task, where="task", folder=self.folder))
@@ -95,9 +105,11 @@ class Recipe:
 
 
 _ADAPTER_KEYS = ("rank", "alpha", "dropout")
+_ELSEWHERE = {**dict.fromkeys(_ADAPTER_KEYS, "a key of student.adapter"), "order": "a plug-in: write order: sequential"}
+"""Keys of `Training` that a recipe writes elsewhere."""
 _KEYS = (
-    "task", "student", "teacher", "method", "filters", "select", "train", "calls", "examine", "diagnose", "gate",
-    "budget", "tracking", "rounds", "seed",
+    "task", "student", "teacher", "method", "filters", "select", "order", "train", "calls", "examine", "diagnose",
+    "gate", "budget", "tracking", "rounds", "seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
@@ -161,9 +173,9 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         StudentSettings, {"model": student_given} if isinstance(student_given, str) else student_given, where="student"
     )
     train_given = dict(_mapping(given, "train"))
-    for key in _ADAPTER_KEYS:
+    for key, where in _ELSEWHERE.items():
         if key in train_given:
-            raise InputError(f"train: {key!r} is a key of student.adapter")
+            raise InputError(f"train: {key!r} is {where}")
     training = plugins.make(Training, {**train_given, **plugins.values_of(student.adapter)}, where="train")
     filters_given = given.get("filters", DEFAULT_FILTERS)
     if not isinstance(filters_given, list | tuple):
@@ -186,6 +198,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         method=method,
         filters=filters,
         select=_resolved("selector", given.get("select", "profile"), "select", folder),
+        order=_resolved("order", given.get("order", "shuffled"), "order", folder),
         train=training,
         calls=calls,
         examine=examine,

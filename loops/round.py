@@ -1,17 +1,25 @@
 """All that a method sees of a round. A method asks, makes lessons, and lets a filter judge; it never writes a file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from lessons.errors import RoundError
+import msgspec
+
+from lessons.errors import InputError, RoundError
+from lessons.ids import seed_of
 from lessons.records import Attempt, Dropped, Lesson, LostReply, Message, Problem, Provenance
 from lessons.skills import SkillCatalog, SkillProfile
 from loops.filters.base import Context, Filter, apply
+from loops.graders.base import AskingGrader, Verdict
+from loops.grading import verdicts_of, with_verdict
+from loops.scores import Score, Scores, Text
 from loops.tasks.base import Task, student_prompt
-from students.base import Student
+from loops.watching.progress import Listener, Silent
+from students.base import Generation, Student
 from teachers.base import Sampling
 from teachers.calls import Asker
 from teachers.prompts.base import Prompt
@@ -50,6 +58,22 @@ class Round:
     rng: Random
     """Draw from it before awaiting anything, so that a resumed round draws the same."""
     max_lost: float = 0.5
+    base: Student | None = None
+    """The student before any lesson; None where there is none (an estimate)."""
+    generation: Generation = field(default_factory=Generation)
+    """How the student answers in examinations."""
+    scores: Scores | None = None
+    """How probable a student finds texts, each text scored once; None where there is no student (an estimate)."""
+    seed: int = 0
+    """Of this round's teaching; what is drawn outside of `rng` is seeded by it."""
+    folder: Path | None = None
+    """Where the method may keep what it makes for later rounds (a pool, a scorer's weights). Cleared when the stage
+    begins; None where nothing is kept (an estimate)."""
+    before: Path | None = None
+    """That folder of the last round whose student was kept; None in the first."""
+    make_room: Callable[[], object] = lambda: None
+    """Called before the student computes, so that a teacher that shares its memory gives it back."""
+    listener: Listener = field(default_factory=Silent)
     counts: Counter[str] = field(default_factory=Counter[str])
     """Anything a method wants counted; logged as `teach/<name>`."""
     lost: list[LostReply] = field(default_factory=list[LostReply])
@@ -75,6 +99,80 @@ class Round:
                     LostReply(prompt=prompt.name, reason=answer.reason, call=answer.call, detail=answer.detail)
                 )
         return said
+
+    async def roll_out(
+        self,
+        problems: Sequence[Problem],
+        samples: int = 1,
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        prompts: Sequence[Sequence[Message]] | None = None,
+        student: Student | None = None,
+        draw: object = "",
+    ) -> list[list[Attempt]]:  # [problem][sample]
+        """Let the student answer problems, and grade the answers.
+
+        Args:
+            problems: what is asked, and graded against.
+            samples: answers to each.
+            temperature: None: as in examinations; 0 is greedy, and then all samples of a problem are one.
+            max_tokens: of an answer; None: as in examinations.
+            prompts: the chats, one for each problem, where they are not the examinations' own (a hint, earlier turns).
+            student: who answers; None: the student that is taught.
+            draw: a name for these roll-outs; other names draw other answers.
+
+        Raises:
+            InputError: the grader asks a teacher of its own, which roll-outs within a method cannot.
+            TutelageError: the student or the teacher cannot go on.
+        """
+        who = student or self.student
+        how = self.generation
+        if temperature is not None:
+            how = msgspec.structs.replace(how, temperature=temperature)
+        if max_tokens is not None:
+            how = msgspec.structs.replace(how, max_tokens=max_tokens)
+        chats = [self.prompt(problem) for problem in problems] if prompts is None else prompts
+        self.make_room()
+        with self.listener.bar("roll out", len(chats) * samples) as progress:
+            seed = seed_of(self.seed, "roll out", draw)
+            given = who.answer(chats, how, samples=samples, seed=seed, progress=progress)
+        attempts = [
+            [
+                Attempt(problem=problem, student=who.digest, text=answer.text, sample=sample, cut=answer.cut)
+                for sample, answer in enumerate(answers)
+            ]
+            for problem, answers in zip(problems, given, strict=True)
+        ]
+        verdicts = iter(await self.verdicts([(a.problem, a.text) for answers in attempts for a in answers]))
+        return [[with_verdict(attempt, next(verdicts)) for attempt in answers] for answers in attempts]
+
+    async def verdicts(self, asked: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        """Return what the task's grader says of answer texts, in order; the error where it cannot tell.
+
+        Raises:
+            InputError: the grader asks a teacher of its own, and not the run's.
+        """
+        grader = self.context.grader
+        if isinstance(grader, AskingGrader):
+            if grader.teacher is not None:
+                raise InputError(
+                    f"method {self.method!r} grades what the student answers while it teaches, and task.graded_by has "
+                    "a teacher of its own: leave its teacher out (the run's is asked then), or name a grader by rule"
+                )
+            return await grader.grade_by_asking(asked, self.caller)
+        return verdicts_of(grader, asked, None)
+
+    def score(self, texts: Sequence[Text], student: str = "now") -> list[Score]:
+        """Return how probable a student finds completions; see `Scores` for the students' names.
+
+        Raises:
+            InputError: there is no student here (an estimate), or none of this name.
+        """
+        if self.scores is None:
+            raise InputError(f"method {self.method!r} scores texts with the student, and there is none here")
+        self.make_room()
+        return list(self.scores.of(texts, student))
 
     def prompt(self, problem: Problem) -> tuple[Message, ...]:
         """Return the chat that the student is examined with for a problem."""

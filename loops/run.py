@@ -10,7 +10,7 @@ from lessons.errors import InputError
 from lessons.jsonl import write_jsonl
 from lessons.records import Lesson, Provenance
 from lessons.skills import SkillProfile
-from loops import lines, stages, tracking
+from loops import history, lines, stages, tracking
 from loops.catalog import stages as catalog_stages
 from loops.exams import freezing, noise
 from loops.exams.final import final_exam
@@ -127,16 +127,16 @@ class Run:
                     break
                 stages.teach(work, index, student)
                 lines.teach(work, index)
-                stages.sift(work, index)
+                stages.sift(work, index, student)
                 lines.sift(work, index)
-                stages.select(work, index)
+                stages.select(work, index, student)
                 lines.select(work, index)
                 stages.learn(work, index, student)
                 lines.learn(work, index)
-                candidate = learned_student(work, index)
+                candidate = history.learned_student(work, index)
                 stages.exam(work, index, candidate, before)
                 lines.exam(work, index)
-                if stages.metrics_of(work, index).promoted:
+                if history.metrics_of(work, index).promoted:
                     student, before = candidate, index
                 yield self._done(index)
                 if ended := budget_ended(work, index):
@@ -156,7 +156,7 @@ class Run:
         tracking.round_done(self.work, index)
         folder = self.work.folder.round(index)
         profile = read_record(folder / "profile.json", SkillProfile)
-        return RoundDone(index=index, metrics=stages.metrics_of(self.work, index), profile=profile, folder=folder)
+        return RoundDone(index=index, metrics=history.metrics_of(self.work, index), profile=profile, folder=folder)
 
 
 def warm_up(work: Work) -> Student:
@@ -188,15 +188,7 @@ def warm_up(work: Work) -> Student:
         counts["learn/lessons"], counts["learn/steps"] = len(lessons), learned.steps
 
     work.once(0, "learn", ("learned.json", "lessons.jsonl"), do)
-    return learned_student(work, 0)
-
-
-def learned_student(work: Work, index: int) -> Student:
-    """Return the student that a round made, from its saved weights."""
-    folder = work.folder.round(index)
-    record = read_record(folder / "learned.json", RoundLearned)
-    assert record is not None
-    return work.base.with_adapter(folder / "student" / record.learned.adapter)
+    return history.learned_student(work, 0)
 
 
 def budget_ended(work: Work, index: int) -> str:

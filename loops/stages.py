@@ -18,12 +18,15 @@ from loops.exams.auditing import audit_round
 from loops.filters.base import Context, Filter, apply, normal
 from loops.filters.overlap import Overlap
 from loops.grading import grades_for
+from loops.history import earlier_lessons, metrics_of, profile_of
 from loops.methods.base import Method
+from loops.orders.base import Order
 from loops.records import ExamMetrics, Marker, RoundLearned
 from loops.replay import replayed
 from loops.round import Round
+from loops.scores import Scores
 from loops.selectors.base import Choice, Selector, new_rows, replay_rows
-from loops.store import read_record, write_record
+from loops.store import write_record
 from loops.work import Work
 from students.base import Student
 from teachers.calls import Caller
@@ -64,7 +67,7 @@ def teach(work: Work, index: int, student: Student) -> Marker:
         made: list[Round] = []
 
         async def ask(caller: Caller) -> list[Lesson]:
-            round_ = _round(work, index, student, caller)
+            round_ = _round(work, index, student, caller, work.folder.without(index, "method"))
             made.append(round_)
             lessons = await method.teach(round_)
             round_.check_replies()
@@ -80,13 +83,13 @@ def teach(work: Work, index: int, student: Student) -> Marker:
     return work.once(index, "teach", outputs, do)
 
 
-def sift(work: Work, index: int) -> Marker:
+def sift(work: Work, index: int, student: Student) -> Marker:
     """The filters, one after the other -> kept.jsonl, dropped.jsonl, each drop with its reason."""
 
     def do(folder: Path, counts: Counter[str]) -> None:
         lessons = work.read(index, "candidates.jsonl", Lesson)
         dropped = work.read(index, "dropped_by_method.jsonl", Dropped)
-        context = _context(work, index)
+        context = _context(work, index, work.scores(index, student))
         filters: list[tuple[str, Filter]] = [
             (spec["id"], work.recipe.make("filter", spec, f"filters[{place}]"))
             for place, spec in enumerate(work.recipe.filters)
@@ -104,7 +107,7 @@ def sift(work: Work, index: int) -> Marker:
     return work.once(index, "filter", ("kept.jsonl", "dropped.jsonl"), do)
 
 
-def select(work: Work, index: int) -> Marker:
+def select(work: Work, index: int, student: Student) -> Marker:
     """Budget, weights from the profile, order, replayed rows -> lessons.jsonl; the audit -> contamination.json."""
 
     def do(folder: Path, counts: Counter[str]) -> None:
@@ -115,11 +118,27 @@ def select(work: Work, index: int) -> Marker:
         profile = profile_of(work, index)
         rng = work.rng(index, "select")
         wanted = new_rows(selector.budget, selector.replay, len(candidates))
-        chosen = selector.select(candidates, wanted, Choice(profile=profile, rng=rng))
         earlier = earlier_lessons(work, index)
+        choice = Choice(
+            profile=profile,
+            rng=rng,
+            index=index,
+            rounds=work.recipe.rounds,
+            profiles=[profile_of(work, one) for one in range(1, index + 1)],
+            attempts=work.read(index, "attempts.jsonl", Attempt),
+            earlier=earlier,
+            problems=work.split.train,
+            scores=work.scores(index, student),
+            student=student,
+            training=work.recipe.train,
+            folder=work.folder.without(index, "select"),
+            seed=work.seed(index, "select"),
+        )
+        work.make_room()
+        chosen = selector.select(candidates, wanted, choice)
         replay = replayed(
             replay_rows(len(chosen), selector.replay),
-            attempts=work.read(index, "attempts.jsonl", Attempt),
+            attempts=choice.attempts,
             earlier=earlier,
             profile=profile,
             instruction=work.task.instruction,
@@ -128,7 +147,8 @@ def select(work: Work, index: int) -> Marker:
         )
         now = {lesson.id for lesson in (*chosen, *replay)}
         again = [e for e in earlier if e.id not in now] if work.recipe.train.start == "base" else []
-        lessons = [*again, *_interleaved(chosen, replay)]
+        order: Order = work.recipe.make("order", work.recipe.order, "order")
+        lessons = order.order([*again, *_interleaved(chosen, replay)], choice)
         counts["select/new"] = len(chosen)
         counts["select/replayed"] = len(replay)
         counts["select/earlier"] = len(again)
@@ -150,7 +170,7 @@ def learn(work: Work, index: int, student: Student) -> Marker:
         with work.listener.bar("learn", 0) as progress:
             start = work.base if work.recipe.train.start == "base" else student
             next_student, learned = start.learn(
-                lessons, into, work.recipe.train,
+                lessons, into, work.recipe.training,
                 seed=work.seed(index, "learn"), progress=progress, tracking=tracking.tracked(work, index),
             )  # fmt: skip
         record = RoundLearned(student=next_student.digest, taught=start.digest, learned=learned)
@@ -177,31 +197,6 @@ def exam(work: Work, index: int, student: Student, before: int | None) -> Marker
     return work.once(index, "exam", ("exam.jsonl", "metrics.json"), do)
 
 
-def profile_of(work: Work, index: int) -> SkillProfile:
-    """Return the profile of a round whose diagnosis is done."""
-    profile = read_record(work.folder.round(index) / "profile.json", SkillProfile)
-    assert profile is not None
-    return profile
-
-
-def metrics_of(work: Work, index: int) -> ExamMetrics:
-    """Return the exam of a round that is done."""
-    metrics = read_record(work.folder.round(index) / "metrics.json", ExamMetrics)
-    assert metrics is not None
-    return metrics
-
-
-def earlier_lessons(work: Work, index: int) -> list[Lesson]:
-    """Return the warm-up and the new lessons of earlier rounds whose student was kept, oldest first, each once."""
-    lessons: dict[str, Lesson] = {}
-    for earlier in range(index):
-        if metrics_of(work, earlier).promoted and (work.folder.round(earlier) / "lessons.jsonl").exists():
-            for lesson in work.read(earlier, "lessons.jsonl", Lesson):
-                if lesson.provenance.method != "replay":
-                    lessons.setdefault(lesson.id, lesson)
-    return list(lessons.values())
-
-
 def _metrics(work: Work, index: int, digest: str, before: int | None) -> ExamMetrics:
     attempts = work.read(index, "exam.jsonl", Attempt)
     if before is None:
@@ -219,16 +214,19 @@ def _metrics(work: Work, index: int, digest: str, before: int | None) -> ExamMet
     return msgspec.structs.replace(metrics, promoted=promoted, verdict=verdict)
 
 
-def _context(work: Work, index: int) -> Context:
+def _context(work: Work, index: int, scores: Scores) -> Context:
     return Context(
         grader=work.grader,
         held_out=frozenset(normal(problem.question) for _, problem in work.exams.problems),
         trained=frozenset(lesson.id for lesson in earlier_lessons(work, index)),
         exams=work.exams,
+        scores=scores,
     )
 
 
-def _round(work: Work, index: int, student: Student, caller: Caller) -> Round:
+def _round(work: Work, index: int, student: Student, caller: Caller, folder: Path) -> Round:
+    scores = work.scores(index, student)
+    kept = [one for one in range(1, index) if metrics_of(work, one).promoted]
     return Round(
         index=index,
         task=work.task,
@@ -240,9 +238,17 @@ def _round(work: Work, index: int, student: Student, caller: Caller) -> Round:
         attempts=work.read(index, "attempts.jsonl", Attempt),
         catalog=work.catalog,
         profile=profile_of(work, index),
-        context=_context(work, index),
+        context=_context(work, index, scores),
         rng=work.rng(index, "teach"),
         max_lost=work.recipe.calls.max_lost,
+        base=work.base,
+        generation=work.recipe.student.answer,
+        scores=scores,
+        seed=work.seed(index, "teach"),
+        folder=folder,
+        before=work.folder.round(kept[-1]) / "method" if kept else None,
+        make_room=work.make_room,
+        listener=work.listener,
     )
 
 

@@ -138,10 +138,15 @@ class RunFolder:
 
     def clear(self, index: int, name: str) -> Path:
         """Return an empty subfolder of a round for a stage that starts (again)."""
+        folder = self.without(index, name)
+        folder.mkdir()
+        return folder
+
+    def without(self, index: int, name: str) -> Path:
+        """Return where a subfolder of a round may be made by a stage that starts (again); what lay there is gone."""
         folder = self.round(index) / name
         if folder.exists():
             shutil.rmtree(folder)
-        folder.mkdir()
         return folder
 
     @property

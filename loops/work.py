@@ -20,6 +20,7 @@ from loops.exams.index import ExamIndex
 from loops.graders.base import Ask, AskingGrader
 from loops.recipe import Recipe
 from loops.records import EXAMS, Marker
+from loops.scores import Scores
 from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
 from loops.tracking import Tracker
@@ -52,6 +53,8 @@ class Work:
     """Whether this process has done any of the run's work, so that its time counts."""
     begins: Callable[[int, str], object] = lambda index, stage: None
     """Told the round and the name of a stage whose work begins."""
+    opened: list[Scores] = field(default_factory=list[Scores])
+    """What is to be closed when the run is over."""
     labels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """Problem id -> skills, for tasks whose problems bring none."""
 
@@ -110,6 +113,19 @@ class Work:
     def read(self, index: int, name: str, kind: type[R]) -> list[R]:
         """Return the records of a round's file."""
         return list(read_jsonl(self.folder.round(index) / name, kind, torn=self.listener.line))
+
+    def scores(self, index: int, student: Student) -> Scores:
+        """Return what tells how probable students find texts in a round; what was scored once is kept in the run."""
+        from loops.history import student_after
+
+        students = {
+            "now": lambda: student,
+            "base": lambda: self.base,
+            "last": lambda: student_after(self, max(index - 2, 0)),
+        }
+        made = Scores(self.folder.path / "scores.sqlite", students)
+        self.opened.append(made)
+        return made
 
     def rng(self, index: int, stage: str) -> Random:
         """Return the random source of a stage: the same for every try at it."""
@@ -173,6 +189,8 @@ class Work:
         """Give back all that the run held, and note how long it has worked."""
         for teacher in self._teachers():
             teacher.close()
+        for scores in self.opened:
+            scores.close()
         self.tracker.close()
         self.note_time()
 

@@ -13,6 +13,7 @@ from lessons.records import Check, Dropped, Lesson
 
 if TYPE_CHECKING:
     from loops.exams.index import ExamIndex
+    from loops.scores import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,9 @@ class Context:
     """The same problems by their runs of words; None where there is no exam to keep away from."""
     grades: Mapping[str, Grade | GradeError] = field(default_factory=dict[str, Grade | GradeError])
     """Id of a lesson -> what the grader says of it, where it was asked beforehand."""
+
+    scores: "Scores | None" = None
+    """How probable the student finds texts; None where there is no student to be asked (an estimate)."""
 
     def grade(self, lesson: Lesson) -> Grade:
         """Return how right a lesson's completion is.

@@ -8,7 +8,7 @@ from lessons.answers import without_thoughts
 from lessons.errors import GradeError
 from lessons.graders.base import Grade, Grader
 from lessons.records import Problem
-from loops.methods.base import together
+from loops.together import together
 from teachers.base import Teacher
 from teachers.calls import Asker
 

@@ -2,21 +2,47 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from lessons.records import Lesson
+from lessons.records import Attempt, Lesson, Problem
 from lessons.skills import SkillProfile
+from students.base import Student, Training
+
+if TYPE_CHECKING:
+    from loops.scores import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a selector may look at beside the candidates."""
+    """What a selector or an order may look at beside the candidates."""
 
     profile: SkillProfile
     rng: Random
+    index: int = 1
+    """The round, from 1."""
+    rounds: int = 1
+    """Rounds that the run is to have."""
+    profiles: Sequence[SkillProfile] = ()
+    """Of the rounds so far, oldest first; the last one is `profile`."""
+    attempts: Sequence[Attempt] = ()
+    """Of this round."""
+    earlier: Sequence[Lesson] = ()
+    """Lessons of earlier rounds whose student was kept, the warm-up's first."""
+    problems: Sequence[Problem] = ()
+    """The train problems."""
+    scores: "Scores | None" = None
+    """How probable the student finds texts; None where there is no student to be asked (an estimate)."""
+    student: Student | None = None
+    """The student that is taught in this round."""
+    training: Training | None = None
+    """How it is going to be trained, for selectors that train a pilot."""
+    folder: Path | None = None
+    """Where a selector may keep what it makes on the way, such as a pilot's weights; the round's own."""
+    seed: int = 0
 
 
 class Selector(Protocol):

@@ -1,0 +1,21 @@
+"""The selector's own order, the same in every epoch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lessons.records import Lesson
+from loops.selectors.base import Choice
+
+__all__ = ["Sequential"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequential:
+    """As the selector chose them: earlier rounds' lessons first, replayed ones spread evenly among the new."""
+
+    shuffles: ClassVar[bool] = False
+
+    def order(self, lessons: Sequence[Lesson], choice: Choice) -> list[Lesson]:
+        """Return the lessons as they are."""
+        return list(lessons)
