@@ -49,6 +49,8 @@ class Recipe:
     tracking: TrackingSettings
     rounds: int
     seed: int
+    split_seed: int | None = None
+    """Seed of the split into train and held-out problems; None: the recipe's own."""
     operational: frozenset[str] = frozenset()
     """Dotted keys that change how the work is done and never what comes of it; a run goes on under other values."""
     folder: Path | None = None
@@ -74,6 +76,7 @@ class Recipe:
             "tracking": plugins.values_of(self.tracking),
             "rounds": self.rounds,
             "seed": self.seed,
+            "split_seed": self.split_seed,
         }
 
     @property
@@ -84,6 +87,11 @@ class Recipe:
     def lasting(self) -> dict[str, Any]:
         """Return the recipe as plain data, without what may change while a run goes on."""
         return without(self.plain(), self.operational)
+
+    @property
+    def of_split(self) -> int:
+        """Seed of the split."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def training(self) -> Training:
@@ -109,7 +117,7 @@ _ELSEWHERE = {**dict.fromkeys(_ADAPTER_KEYS, "a key of student.adapter"), "order
 """Keys of `Training` that a recipe writes elsewhere."""
 _KEYS = (
     "task", "student", "teacher", "method", "filters", "select", "order", "train", "calls", "examine", "diagnose",
-    "gate", "budget", "tracking", "rounds", "seed",
+    "gate", "budget", "tracking", "rounds", "seed", "split_seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
@@ -208,6 +216,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         tracking=plugins.make(TrackingSettings, _mapping(given, "tracking"), where="tracking"),
         rounds=_whole(given, "rounds", default=1, least=1),
         seed=_whole(given, "seed", default=0, least=0),
+        split_seed=None if given.get("split_seed") is None else _whole(given, "split_seed", default=0, least=0),
         operational=frozenset(
             (
                 "budget",

@@ -1,7 +1,7 @@
 """All that a method sees of a round. A method asks, makes lessons, and lets a filter judge; it never writes a file."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -58,6 +58,8 @@ class Round:
     rng: Random
     """Draw from it before awaiting anything, so that a resumed round draws the same."""
     max_lost: float = 0.5
+    aim: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Skill -> its part of the round's lessons, as the selector has it; empty where the selector aims at none."""
     base: Student | None = None
     """The student before any lesson; None where there is none (an estimate)."""
     generation: Generation = field(default_factory=Generation)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,7 @@ from loops.store import RunFolder, now, read_record, read_yaml, write_record
 from loops.tasks.base import student_prompt
 from loops.watching.heartbeat import Pulse, Watched
 from loops.watching.progress import Listener, Silent
-from loops.work import Work
+from loops.work import UpToHere, Work
 from students.base import Student
 
 DECIDED = (
@@ -151,6 +152,14 @@ class Run:
     def to_the_end(self) -> list[RoundDone]:
         """Run to the end and return every round."""
         return list(self)
+
+    def up_to(self, index: int, stage: str) -> list[RoundDone]:
+        """Run until a stage of a round is about to begin, or to the end; return the rounds that are done by then."""
+        self.work.until = (index, stage)
+        done: list[RoundDone] = []
+        with suppress(UpToHere):
+            done.extend(self)
+        return done
 
     def _done(self, index: int) -> RoundDone:
         tracking.round_done(self.work, index)

@@ -25,7 +25,7 @@ from loops.records import ExamMetrics, Marker, RoundLearned
 from loops.replay import replayed
 from loops.round import Round
 from loops.scores import Scores
-from loops.selectors.base import Choice, Selector, new_rows, replay_rows
+from loops.selectors.base import Choice, Selector, aim_of, new_rows, replay_rows
 from loops.store import write_record
 from loops.work import Work
 from students.base import Student
@@ -241,6 +241,7 @@ def _round(work: Work, index: int, student: Student, caller: Caller, folder: Pat
         context=_context(work, index, scores),
         rng=work.rng(index, "teach"),
         max_lost=work.recipe.calls.max_lost,
+        aim=aim_of(work.recipe.make("selector", work.recipe.select, "select"), profile_of(work, index)),
         base=work.base,
         generation=work.recipe.student.answer,
         scores=scores,

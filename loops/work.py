@@ -40,6 +40,10 @@ PARTS = ("train", "pool", "warm_up", "gate", "final", "held_out")
 """The parts of a split, as files of the run folder's `problems`."""
 
 
+class UpToHere(Exception):  # noqa: N818 - no error: the run was asked to go no further
+    """The stage that a run was to stop before has been reached."""
+
+
 @dataclass(kw_only=True)
 class Work:
     """One run while it runs. Everything heavy is made when it is first needed."""
@@ -55,6 +59,8 @@ class Work:
     """Told the round and the name of a stage whose work begins."""
     opened: list[Scores] = field(default_factory=list[Scores])
     """What is to be closed when the run is over."""
+    until: tuple[int, str] | None = None
+    """Round and stage that this process stops before; None for the run's end."""
     labels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """Problem id -> skills, for tasks whose problems bring none."""
 
@@ -142,6 +148,8 @@ class Work:
         done = self.folder.marker(index, stage)
         if done is not None:
             return done
+        if self.until == (index, stage):
+            raise UpToHere
         watch = Stopwatch()
         counts: Counter[str] = Counter()
         self.working = True

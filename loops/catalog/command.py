@@ -97,7 +97,7 @@ class _Cataloguer:
     def __init__(self, recipe: Recipe, path: Path, listener: Listener) -> None:
         self.recipe, self.path, self.listener = recipe, path, listener
         self.task = recipe.make_task()
-        self.split, _ = without_overlap(self.task.split(recipe.seed))
+        self.split, _ = without_overlap(self.task.split(recipe.of_split))
         self.problems: list[Problem] = [problem for part in PARTS for problem in getattr(self.split, part)]
         self.totals = CallTotals()
 

@@ -63,6 +63,48 @@ def resume(
 
 
 @app.command()
+def bench(
+    recipes: Annotated[list[Path], typer.Argument(help="Recipes with one task and one student.")],
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds of each recipe: 0, 1, ...")] = 3,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option("--arm", metavar="NAME:KEY=VALUE,...", help="A variant of the first recipe; repeatable."),
+    ] = None,
+    equal: Annotated[
+        str | None,
+        typer.Option("--equal", help="What all arms may take alike: teacher_tokens, lessons or cost (dollars)."),
+    ] = None,
+    amount: Annotated[
+        float | None,
+        typer.Option("--amount", help="How much of it; default: what the first recipe takes with the same seed."),
+    ] = None,
+    into: Annotated[Path, typer.Option("--into", help="The bench's folder.")] = Path("bench"),
+    out: Annotated[Path | None, typer.Option("--out", help="The report; default bench.html in the folder.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while running.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run recipes side by side from one student and on one exam; the same command again goes on where it stopped."""
+    from lessons.errors import InputError
+    from loops.benching.planning import EQUALS, Equal, arms_of
+    from loops.benching.running import run_bench
+    from loops.knobs import nearest
+    from loops.report.comparison import write_comparison
+    from loops.views.bench import bench_view
+    from loops.watching.progress import Silent, Terminal
+
+    if equal is not None and equal not in EQUALS:
+        raise InputError(f"--equal {equal}: {nearest(equal, EQUALS)}")
+    told: Equal | None = next((one for one in EQUALS if one == equal), None)
+    listener = Silent() if quiet or as_json else Terminal()
+    done = run_bench(arms_of(recipes, arms or ()), into, seeds, told, amount, listener)
+    view = bench_view(done, into)
+    written = write_comparison(view.comparison, out or into / "bench.html")
+    answer(view, as_json)
+    if not as_json:
+        print(f"\nreport  {written}")  # noqa: T201 - the command's answer
+
+
+@app.command()
 def catalog(
     recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file.")],
     out: Annotated[

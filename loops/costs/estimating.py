@@ -146,7 +146,7 @@ async def _estimate(recipe: Recipe, failing: Range, calls: int, *, told: bool) -
             ledger = held.enter_context(Ledger.open(Path(folder) / "calls.sqlite", cache=path))
         real = Caller(teacher, ledger, in_flight=recipe.calls.in_flight, seed=recipe.seed) if ledger else None
         task = recipe.make_task()
-        split, _ = without_overlap(task.split(recipe.seed))
+        split, _ = without_overlap(task.split(recipe.of_split))
         how = [f"no call was made; {_share(failing, told)}"] if not real else [_share(failing, told)]
         askers = {stage: Rehearsal(real, ledger, calls) for stage in ("start", "diagnose", "teach")}
         split, catalog = await _labelled(recipe, task, split, askers["start"])

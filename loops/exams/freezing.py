@@ -27,7 +27,7 @@ def freeze(work: Work) -> Marker:
     folder = work.folder.path / "problems"
 
     def do(_: Path, counts: Counter[str]) -> None:
-        split, overlap = without_overlap(work.task.split(work.recipe.seed))
+        split, overlap = without_overlap(work.task.split(work.recipe.of_split))
         parts: dict[str, FrozenPart] = {}
         for part in reversed(PARTS):  # the held-out set is frozen before anything else
             problems: tuple[Problem, ...] = getattr(split, part)

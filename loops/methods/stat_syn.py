@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from lessons.records import Lesson, Problem
 from lessons.skills import by_skill
+from loops.aiming import Target, every_pair, pairs_for
 from loops.filters.agreement import Agreement
 from loops.filters.base import normal
 from loops.methods.base import together
@@ -30,14 +31,27 @@ class StatSyn:
     """Teacher solutions for each new problem."""
     agree: int = 2
     """Solutions that must end in one answer for the problem to be kept; only those that do are lessons."""
+    pairs: int = 0
+    """Pairs of a failed attempt and a missing skill that the teacher works on; 0 takes each one once, as in the paper.
+    With a number, skills have the parts that the selector aims at, so that two aims cost the same."""
+    target: Target = "profile"
+    """With `pairs`: the aim, and its two controls: `shuffled` permutes the names of the skills in the aim, `uniform`
+    takes all skills alike."""
+
+    def __post_init__(self) -> None:
+        if self.target != "profile" and not self.pairs:
+            raise ValueError("target: a control needs pairs, so that as much is asked as for the aim")
 
     async def teach(self, round: Round) -> list[Lesson]:  # noqa: A002 - the design's word
         """Ask for new problems, then for solutions of each that is new, and keep those that agree."""
         bank = by_skill(round.pool)
+        pairs = every_pair(round.missed)
+        if self.pairs:
+            shares = round.aim or round.profile.shares()
+            pairs = pairs_for(self.pairs, round.missed, shares, self.target, round.rng)
         asked = [
             (attempt, skill, round.rng.sample(bank[skill], min(self.references, len(bank[skill]))))
-            for attempt in round.missed
-            for skill in attempt.missing
+            for attempt, skill in pairs
             if bank.get(skill)
         ]
         drafts = await together(
@@ -54,7 +68,7 @@ class StatSyn:
                     continue
                 known.add(normal(question))
                 source = f"{round.method}, round {round.index}"
-                parent = attempt.problem.id
+                parent = attempt.problem.id if attempt else None
                 fresh.append((index, Problem(question=question, skills=(skill,), source=source, parent=parent), call))
         solved = await together(round.ask(SOLUTION, self.solutions, question=p.question) for _, p, _ in fresh)
         candidates = [

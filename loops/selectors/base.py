@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -61,6 +61,20 @@ class Selector(Protocol):
     def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
         """Return at most `budget` of the candidates, weighed and in the order of training."""
         ...
+
+
+@runtime_checkable
+class AimingSelector(Selector, Protocol):
+    """A selector that gives each skill a part of the budget; methods may let the teacher's work go by the same."""
+
+    def shares(self, profile: SkillProfile) -> Mapping[str, float]:
+        """Return each skill's part, at least 0."""
+        ...
+
+
+def aim_of(selector: Selector, profile: SkillProfile) -> Mapping[str, float]:
+    """Return each skill's part of the budget by a selector's aim; none where it aims at no skill."""
+    return selector.shares(profile) if isinstance(selector, AimingSelector) else {}
 
 
 def new_rows(budget: int, replay: float, candidates: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, zip_longest
 from random import Random
 
 from lessons.demo import skills as demo
@@ -47,9 +47,10 @@ class SkillsDemo:
     final: int = 0
     """Problems for each skill that are examined once, when the run is over, so that nothing was chosen on them; 0: no
     final exam."""
-    warm_up: int = 0
+    warm_up: int | dict[str, int] = 0
     """Problems for each warmed-up skill that the student is taught before round 1. A handful teaches the form of an
-    answer, which SmolLM2-135M does not take from the instruction alone; many make it know a skill from the start."""
+    answer, which SmolLM2-135M does not take from the instruction alone; many make it know a skill from the start.
+    A mapping says it skill by skill: a student that masters some, half-knows others and lacks the rest."""
     warm_up_skills: tuple[str, ...] = ()
     """The skills that are warmed up; none named: all of the task's."""
 
@@ -66,7 +67,14 @@ class SkillsDemo:
                 )
         if len(set(self.skills)) < len(self.skills):
             raise InputError("task.skills: a skill is named twice")
-        if min(self.train, self.held_out) < 1 or min(self.gate, self.warm_up, self.final) < 0:
+        if isinstance(self.warm_up, dict):
+            if self.warm_up_skills:
+                raise InputError("task.warm_up_skills: leave it out, task.warm_up names the skills already")
+            for name in self.warm_up:
+                if name not in self.skills:
+                    raise InputError(f"task.warm_up: {name!r} is no skill of task.skills; {nearest(name, self.skills)}")
+        warmed = self.warm_up.values() if isinstance(self.warm_up, dict) else (self.warm_up,)
+        if min(self.train, self.held_out) < 1 or min(self.gate, self.final, *warmed) < 0:
             raise InputError("task: train and held_out must be at least 1, gate, warm_up and final at least 0")
 
     @property
@@ -92,9 +100,14 @@ class SkillsDemo:
         for skill in self.skills:
             seen: set[tuple[str, ...]] = set()
             for part, of_skills in parts.items():
-                if part != "warm_up" or skill in (self.warm_up_skills or self.skills):
-                    of_skills.append(self._draw(skill, part, getattr(self, part), seed, seen))
-        return Split(**{part: tuple(chain(*zip(*columns, strict=True))) for part, columns in parts.items()})
+                of_skills.append(self._draw(skill, part, self._count(part, skill), seed, seen))
+        return Split(**{part: tuple(_in_turn(of_skills)) for part, of_skills in parts.items()})
+
+    def _count(self, part: str, skill: str) -> int:
+        count: int | dict[str, int] = getattr(self, part)
+        if isinstance(count, dict):
+            return count.get(skill, 0)
+        return count if part != "warm_up" or skill in (self.warm_up_skills or self.skills) else 0
 
     def _draw(self, skill: str, part: str, count: int, seed: int, seen: set[tuple[str, ...]]) -> list[Problem]:
         rng = Random(seed_of("skills_demo", seed, part, skill))
@@ -138,3 +151,8 @@ class SkillsDemo:
         if problem.answer is None:
             raise InputError(f"problem {problem.id}: neither the demo's nor with a solution or an answer of its own")
         return f"Answer: {problem.answer}"
+
+
+def _in_turn(of_skills: Sequence[Sequence[Problem]]) -> list[Problem]:
+    """Take one problem of each skill in turn, as long as it has any."""
+    return [problem for problem in chain(*zip_longest(*of_skills)) if problem is not None]
