@@ -120,6 +120,8 @@ _KEYS = (
     "gate", "budget", "tracking", "rounds", "seed", "split_seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
+DEFAULTS = {"select": "profile", "order": "shuffled"}
+"""Plug-ins that a recipe need not name."""
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
 
 
@@ -205,8 +207,8 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         teacher=teacher,
         method=method,
         filters=filters,
-        select=_resolved("selector", given.get("select", "profile"), "select", folder),
-        order=_resolved("order", given.get("order", "shuffled"), "order", folder),
+        select=_resolved("selector", given.get("select", DEFAULTS["select"]), "select", folder),
+        order=_resolved("order", given.get("order", DEFAULTS["order"]), "order", folder),
         train=training,
         calls=calls,
         examine=examine,
@@ -247,7 +249,7 @@ def _changed(data: Any, change: str) -> dict[str, Any]:
     copied = dict(cast(Mapping[str, Any], data))
     first, dot, rest = key.partition(".")
     if dot:
-        inner = copied.get(first, {})
+        inner = copied.get(first, DEFAULTS.get(first, {}))
         if isinstance(inner, str):
             inner = {"kind" if first == "teacher" else "model" if first == "student" else "id": inner}
         copied[first] = _changed(inner, f"{rest}={text}")

@@ -1,9 +1,10 @@
 """STAT-Syn: new problems for each missing skill, kept where the teacher's solutions agree (arXiv 2510.10023, 3b)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lessons.records import Lesson, Problem
+from lessons.records import Attempt, Lesson, Problem
 from lessons.skills import by_skill
 from loops.aiming import Target, every_pair, pairs_for
 from loops.filters.agreement import Agreement
@@ -14,6 +15,13 @@ from teachers.prompts.new_problems import NEW_PROBLEMS
 from teachers.prompts.solution import SOLUTION
 
 __all__ = ["StatSyn"]
+
+CHUNK = 32
+"""Pairs whose problems are written and then solved together, so that a cap leaves whole lessons of most pairs, not
+problems without solutions."""
+
+Asked = tuple[Attempt | None, str, list[Problem]]
+"""A failed attempt, a skill that it lacked, and problems of the pool that need the skill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,26 +62,35 @@ class StatSyn:
             for attempt, skill in pairs
             if bank.get(skill)
         ]
+        known = {normal(problem.question) for problem in (*round.problems, *round.pool)} | round.context.held_out
+        candidates: list[Lesson] = []
+        for start in range(0, len(asked), CHUNK):
+            candidates += await self._written(round, asked[start : start + CHUNK], known)
+        return round.keep(candidates, Agreement(at_least=self.agree), "agreement")
+
+    async def _written(self, round: Round, asked: Sequence[Asked], known: set[str]) -> list[Lesson]:  # noqa: A002
+        """Return the lessons on new problems for these pairs; `known` gets their questions."""
         drafts = await together(
             round.ask(NEW_PROBLEMS, skill=skill, examples=shown(examples), count=self.new)
             for _, skill, examples in asked
         )
-        known = {normal(problem.question) for problem in (*round.problems, *round.pool)} | round.context.held_out
-        fresh: list[tuple[int, Problem, str]] = []
-        for index, replies in enumerate(drafts):
-            attempt, skill, _ = asked[index]
+        fresh: list[tuple[Attempt | None, str, Problem, str]] = []
+        for (attempt, skill, _), replies in zip(asked, drafts, strict=True):
             for question, call in ((q, said.call) for said in replies for q in said.value[: self.new]):
                 if normal(question) in known:
                     round.counts["problem not new"] += 1
                     continue
                 known.add(normal(question))
-                source = f"{round.method}, round {round.index}"
-                parent = attempt.problem.id if attempt else None
-                fresh.append((index, Problem(question=question, skills=(skill,), source=source, parent=parent), call))
-        solved = await together(round.ask(SOLUTION, self.solutions, question=p.question) for _, p, _ in fresh)
-        candidates = [
-            round.lesson(p, said.value.text, attempt=asked[i][0], skill=asked[i][1], calls=(call, said.call))
-            for (i, p, call), replies in zip(fresh, solved, strict=True)
+                problem = Problem(
+                    question=question,
+                    skills=(skill,),
+                    source=f"{round.method}, round {round.index}",
+                    parent=attempt.problem.id if attempt else None,
+                )
+                fresh.append((attempt, skill, problem, call))
+        solved = await together(round.ask(SOLUTION, self.solutions, question=p.question) for _, _, p, _ in fresh)
+        return [
+            round.lesson(problem, said.value.text, attempt=attempt, skill=skill, calls=(call, said.call))
+            for (attempt, skill, problem, call), replies in zip(fresh, solved, strict=True)
             for said in replies
         ]
-        return round.keep(candidates, Agreement(at_least=self.agree), "agreement")

@@ -41,7 +41,7 @@ def compared(runs: Sequence[RunView], levels: Sequence[float]) -> Compare:
     told = tuple(sorted(set(levels))) or _levels([point for curve in curves.values() for point in curve])
     first = next(iter(groups))
     against = {name: _against(names, groups, name, first, shared) for name in groups if name != first}
-    bases = {one.base for one in entrants}
+    same_base = _same_base(groups)
     return Compare(
         exam="final" if final else "held_out",
         shared=len(shared),
@@ -52,8 +52,8 @@ def compared(runs: Sequence[RunView], levels: Sequence[float]) -> Compare:
         skills=tuple(_skills(groups, {name: pairs for name, (_, pairs) in against.items()}, skills, shared)),
         levels=told,
         settings=tuple(_settings({name: ones[0].recipe for name, ones in groups.items()})),
-        same_base=None if "" in bases else len(bases) == 1,
-        notes=tuple(_notes(entrants, groups, shared)),
+        same_base=same_base,
+        notes=tuple(_notes(entrants, groups, shared, same_base)),
     )
 
 
@@ -230,9 +230,23 @@ def _at(recipe: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _notes(entrants: Sequence[Entrant], groups: Mapping[str, Sequence[Entrant]], shared: frozenset[str]) -> list[str]:
+def _same_base(groups: Mapping[str, Sequence[Entrant]]) -> bool | None:
+    """Whether runs that stand side by side began with one student; None where one was not examined.
+
+    Seeds of one recipe may begin with different students: a warm-up is drawn anew with each.
+    """
+    first, *others = groups.values()
+    pairs = [pair for ones in others for pair in side_by_side(ones, first)] or [(one, first[0]) for one in first]
+    if any(not one.base for ones in groups.values() for one in ones):
+        return None
+    return all(one.base == other.base for one, other in pairs)
+
+
+def _notes(
+    entrants: Sequence[Entrant], groups: Mapping[str, Sequence[Entrant]], shared: frozenset[str], same_base: bool | None
+) -> list[str]:
     told: list[str] = []
-    if len({one.base for one in entrants if one.base}) > 1:
+    if same_base is False:
         told.append("the runs did not begin with the same student: a difference may have been there before any lesson")
     labels = [{a.problem.id: a.problem.skills for a in one.ends if a.problem.id in shared} for one in entrants]
     if any(label != labels[0] for label in labels):

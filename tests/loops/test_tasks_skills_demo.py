@@ -61,6 +61,17 @@ def test_a_reference_for_problems_of_others() -> None:
         task.reference(Problem(question="Why?"))
 
 
+def test_a_mapping_warms_up_skill_by_skill() -> None:
+    split = SkillsDemo(train=1, held_out=1, warm_up={"clock": 3, "units": 1}).split(0)
+    assert [problem.skills[0] for problem in split.warm_up] == ["units", "clock", "clock", "clock"]
+    with pytest.raises(InputError, match="task.warm_up: 'clocks' is no skill"):
+        SkillsDemo(warm_up={"clocks": 3})
+    with pytest.raises(InputError, match="leave it out"):
+        SkillsDemo(warm_up={"clock": 3}, warm_up_skills=("units",))
+    with pytest.raises(InputError, match="at least 0"):
+        SkillsDemo(warm_up={"clock": -1})
+
+
 def test_only_the_skills_named_are_warmed_up() -> None:
     split = SkillsDemo(train=3, held_out=3, warm_up=4, warm_up_skills=("clock", "units")).split(0)
     assert sorted(problem.skills[0] for problem in split.warm_up) == ["clock"] * 4 + ["units"] * 4
