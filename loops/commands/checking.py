@@ -12,7 +12,7 @@ from loops.commands.app import AsJson, app, print_json
 @app.command()
 def methods(
     family: Annotated[
-        str, typer.Argument(help="method, filter, selector, task, grader, scorer or teacher.")
+        str, typer.Argument(help="method, filter, selector, order, objective, task, grader, scorer or teacher.")
     ] = "method",
     as_json: AsJson = False,
 ) -> None:
@@ -21,6 +21,20 @@ def methods(
 
     found = listing(family)
     print_json(found) if as_json else print(listing_text(found))  # noqa: T201 - the command's answer
+
+
+@app.command("new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Its name, in lower case with underscores: worst_first.")],
+    into: Annotated[Path, typer.Option("--into", help="The folder that gets the files, beside your recipe.")] = Path(),
+) -> None:
+    """Write a method of your own to start from, with a recipe that runs it and a test that passes."""
+    from loops.scaffold import scaffold
+
+    written = scaffold(name, into)
+    told = "\n".join(f"wrote   {path}" for path in written)
+    _, recipe, test = written
+    print(f"{told}\nrun     tutelage run {recipe}\ntest    python -m pytest {test}")  # noqa: T201 - the command's answer
 
 
 @app.command()

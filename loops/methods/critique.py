@@ -22,6 +22,9 @@ class CritiqueFineTuning:
     """
 
     paper: ClassVar[str] = "arXiv:2501.17703"
+    teacher: ClassVar[str] = "a critique of each answer, without the reference"
+    student: ClassVar[str] = "the answers of the examination"
+    cost: ClassVar[str] = "1 call a lesson"
     of: Literal["all", "missed"] = "all"
     """`all` criticises right answers too, as in the paper (44 % of its answers were right); `missed` only failures."""
 

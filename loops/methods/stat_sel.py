@@ -26,6 +26,9 @@ class StatSel:
     """
 
     paper: ClassVar[str] = "arXiv:2510.10023"
+    teacher: ClassVar[str] = "solutions of drawn problems, with the reference in sight; nothing with `rewrites: 0`"
+    student: ClassVar[str] = "nothing"
+    cost: ClassVar[str] = "1 call a lesson, or none"
     references: int = 5
     """Pool problems for each failed attempt and missing skill: 5 in the paper's text, 3 in its Algorithm 1."""
     rewrites: int = 3

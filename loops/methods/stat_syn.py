@@ -29,6 +29,9 @@ class StatSyn:
     """New problems for each skill a failed attempt lacked, kept where the teacher's solutions agree."""
 
     paper: ClassVar[str] = "arXiv:2510.10023"
+    teacher: ClassVar[str] = "new problems for each missing skill, and `solutions` of each"
+    student: ClassVar[str] = "nothing"
+    cost: ClassVar[str] = "(1 + new x solutions) calls for at most new x solutions lessons"
     compares: ClassVar[bool] = True
     """It needs a grader that can compare two answers."""
     references: int = 3
