@@ -99,6 +99,13 @@ def final_answer(text: str) -> str | None:
     return next(iter(final_answers(text)), None)
 
 
+def before_answer(text: str) -> str:
+    """Return what stands before the last marker of a text, folded; without a marker, before its last line."""
+    text = fold(_THOUGHTS.split(text[-TEXT_LIMIT:])[-1])
+    found = deque((marker for marker in _MARKER.finditer(text) if _region(text, marker)), maxlen=1)
+    return text[: found[0].start()] if found else text.rstrip().rpartition("\n")[0]
+
+
 def last_line(text: str) -> str | None:
     """Return the last line that is more than a marker, or None: the answer of a text without markers."""
     lines = fold(_THOUGHTS.split(text[-TEXT_LIMIT:])[-1]).split("\n")

@@ -19,6 +19,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lessons.records import Message, Record
+from loops.views.bench import BenchView
 from loops.views.compare import Compare
 from loops.views.gaps import Gaps
 from loops.views.show import Show
@@ -31,6 +32,7 @@ COMMANDS = {
     "tutelage show RUN": (Show,),
     "tutelage why RUN LESSON": (Why, Traces),
     "tutelage compare RUN RUN": (Compare,),
+    "tutelage bench RECIPES": (BenchView,),
 }
 HEAD = """# What `--json` prints
 

@@ -19,6 +19,8 @@ from lessons.ids import digest, seed_of
 from lessons.records import Message
 from lessons.skills import SkillCatalog
 from teachers.base import Reply, Sampling, Usage
+from teachers.coaching_rules import RULES as COACHING
+from teachers.improving_rules import RULES as IMPROVING
 from teachers.prices import FREE, Prices
 from teachers.prompts import (
     critique,
@@ -33,6 +35,8 @@ from teachers.prompts import (
     solution,
 )
 from teachers.prompts.reading import sections
+from teachers.rating_rules import RULES as RATING
+from teachers.rewriting_rules import RULES as REWRITING
 
 __all__ = ["RuleTutor"]
 
@@ -54,6 +58,9 @@ class RuleTutor:
     error_rate: float = 0.0
     """Share of the replies that are wrong, in [0, 1]: wrong steps and answer, verdict, or skill, as the prompt has it.
     Which ones is decided by a hash of the messages, this seed and the sampling's seed."""
+    unfaithful: float = 0.0
+    """Share of the solutions, in [0, 1], whose steps are wrong though the answer under them is right: what no check of
+    the answer finds. Beside those of `error_rate`; the two sum to at most 1."""
     seed: int = 0
     """Changes which replies are wrong and which new problems are written."""
     prices: ClassVar[Prices] = FREE
@@ -62,19 +69,25 @@ class RuleTutor:
     def __post_init__(self) -> None:
         if not 0.0 <= self.error_rate <= 1.0:
             raise InputError(f"teacher.error_rate: must lie in [0, 1], got {self.error_rate}")
+        if not 0.0 <= self.unfaithful <= 1.0 - self.error_rate:
+            raise InputError(f"teacher.unfaithful: must lie in [0, 1 - error_rate], got {self.unfaithful}")
 
     @property
     def name(self) -> str:
         """What the ledger files its replies under."""
-        return f"rule_tutor-{RULES_VERSION}(error_rate={self.error_rate:g}, seed={self.seed})"
+        unfaithful = f", unfaithful={self.unfaithful:g}" if self.unfaithful else ""
+        return f"rule_tutor-{RULES_VERSION}(error_rate={self.error_rate:g}{unfaithful}, seed={self.seed})"
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Answer one chat; the same messages and sampling give the same reply. Never raises."""
         rng = Random(seed_of("rule_tutor", self.seed, digest(list(messages)), sampling.seed))
-        is_wrong = rng.random() < self.error_rate
+        drawn = rng.random()
+        is_wrong = drawn < self.error_rate
         system = next((turn["content"] for turn in messages if turn["role"] == "system"), "")
         user = next((turn["content"] for turn in messages if turn["role"] == "user"), "")
         rule = _RULES.get(system)
+        if rule is _solved and self.error_rate <= drawn < self.error_rate + self.unfaithful:
+            rule = _solved_unfaithfully
         text = (rule(sections(user), is_wrong, rng) if rule else None) or REFUSAL
         most = sampling.max_tokens * CHARACTERS_PER_TOKEN
         read = sum(len(turn["content"]) for turn in messages)
@@ -102,6 +115,13 @@ def _solved(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
         return worked.text if worked else None
     failed = _failed(question, rng)
     return failed and f"{failed[0]}\nAnswer: {failed[1]}"
+
+
+def _solved_unfaithfully(fields: Sections, is_wrong: bool, rng: Random) -> str | None:
+    """Return steps that end wrong, and the right answer under them."""
+    question = fields.get("question", "")
+    worked, failed = solve(question), _failed(question, rng)
+    return f"{failed[0]}\nAnswer: {worked.answer}" if worked and failed else None
 
 
 def _failed(question: str, rng: Random) -> tuple[str, str] | None:
@@ -270,5 +290,9 @@ _RULES: Mapping[str, Rule] = {
     judge.SYSTEM_BY_REFERENCE: _judged,
     judge.SYSTEM_BY_CRITERIA: _judged,
     rubric.SYSTEM: _checked,
+    **IMPROVING,
+    **REWRITING,
+    **RATING,
+    **COACHING,
 }
 """System text of a prompt -> the rule that answers it."""
