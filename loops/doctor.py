@@ -14,7 +14,10 @@ from lessons.errors import TutelageError
 from lessons.places import cache_folder
 from lessons.records import Message
 from lessons.sandbox.confine import confinement
+from loops.exams.teacher import exempt
+from loops.graders.base import AskingGrader
 from loops.knobs import nearest
+from loops.recipe import Recipe
 from teachers import servers
 from teachers.base import HoldingTeacher, Sampling, Teacher
 from teachers.capabilities import probe, remember
@@ -84,6 +87,20 @@ async def check_teacher(teacher: Teacher) -> list[CheckResult]:
     return results
 
 
+async def check_recipe(recipe: Recipe) -> list[CheckResult]:
+    """Check the teachers of a recipe: its own, and that of a grader that asks another; say which exam its own will sit.
+
+    Raises:
+        InputError: the recipe's task is wrong.
+    """
+    teacher, task = recipe.make_teacher(), recipe.make_task()
+    results = [*await check_teacher(teacher), _exam(recipe, exempt(teacher, task))]
+    own = task.grader.teacher if isinstance(task.grader, AskingGrader) else None
+    if own is not None:
+        results += [found._replace(name=found.name.replace("teacher", "judge")) for found in await check_teacher(own)]
+    return results
+
+
 def reap() -> int:
     """End the servers that runs which are dead have left behind; return how many processes were ended."""
     return sum(servers.reap(orphan) for orphan in servers.orphans())
@@ -96,6 +113,12 @@ def checks_text(found: list[CheckResult]) -> str:
         advice = f"   -> {check.advice}" if check.advice and not check.ok else ""
         lines.append(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<22} {check.found}{advice}")
     return "\n".join(lines)
+
+
+def _exam(recipe: Recipe, why_not: str) -> CheckResult:
+    settings = recipe.preflight
+    told = f"{settings.problems} train problems before round 1, refused where it is below {100 * settings.at_least:g} %"
+    return CheckResult("teacher exam", True, f"none: {why_not}" if why_not else told if settings.problems else "off")
 
 
 def _python() -> CheckResult:

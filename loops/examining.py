@@ -7,6 +7,8 @@ from random import Random
 from lessons.errors import RoundError
 from lessons.ids import seed_of
 from lessons.records import Attempt, Problem
+from loops.environments.base import EpisodicTask
+from loops.episodes import play
 from loops.graders.base import ScoringGrader
 from loops.grading import by_scores, verdicts_of, with_verdict
 from loops.tasks.base import student_prompt
@@ -31,6 +33,7 @@ def sit(
     """Let the student answer every problem, and grade the answers; in the order of the problems.
 
     Where the grader chooses by the student's probabilities, no answer is written, and there is one attempt a problem.
+    Where the task's problems are episodes, the student acts over several turns, and the environment scores.
 
     Args:
         work: whose task, grader and teacher are used.
@@ -49,6 +52,12 @@ def sit(
     work.make_room()
     grader = work.grader
     with work.listener.bar(title, len(problems)) as progress:
+        if isinstance(work.task, EpisodicTask):
+            episodes = play(
+                work.task.environment, student, problems, generation or work.recipe.student.answer,
+                instruction=work.task.instruction, samples=samples, seed=seed, progress=progress,
+            )  # fmt: skip
+            return [attempt for of_problem in episodes for attempt in of_problem]
         if isinstance(grader, ScoringGrader):
             attempts = by_scores(grader, student, problems, work.task.instruction, progress)
         else:

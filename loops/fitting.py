@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lessons.errors import InputError
 from loops import plugins
+from loops.filters.base import CheckedFilter
 from loops.graders.base import ScoringGrader
 from loops.knobs import operational_keys
+
+if TYPE_CHECKING:
+    from loops.recipe import Recipe
 
 WHERE = "task.graded_by"
 """The key of a task that names its grader, for tasks that let the user choose one."""
@@ -46,3 +50,18 @@ def fitting_grader(
     if isinstance(grader, ScoringGrader) and samples > 1:
         raise InputError(f"examine.samples: the grader of {WHERE} chooses by probabilities, always the same: set 1")
     return operational_keys(grader, f"{WHERE}.")
+
+
+def check_filters(recipe: "Recipe") -> None:
+    """Refuse to begin where a filter lacks what it needs of this machine, before anything is paid for.
+
+    Raises:
+        InputError: says which filter, and what is lacking.
+    """
+    for place, spec in enumerate(recipe.filters):
+        judge = recipe.make("filter", spec, f"filters[{place}]")
+        if isinstance(judge, CheckedFilter):
+            try:
+                judge.check()
+            except InputError as error:
+                raise InputError(f"filters[{place}]: {error}") from error

@@ -3,9 +3,11 @@
 from lessons.records import Lesson
 from lessons.skills import SkillProfile
 from loops.records import ExamMetrics, RoundLearned
+from loops.remembering import held
 from loops.store import read_record
 from loops.work import Work
 from students.base import Student
+from students.memory import remembering
 
 
 def profile_of(work: Work, index: int) -> SkillProfile:
@@ -23,11 +25,13 @@ def metrics_of(work: Work, index: int) -> ExamMetrics:
 
 
 def learned_student(work: Work, index: int) -> Student:
-    """Return the student that a round made, from its saved weights."""
+    """Return the student that a round made, from its saved weights and memory."""
     folder = work.folder.round(index)
     record = read_record(folder / "learned.json", RoundLearned)
     assert record is not None
-    return work.base.with_adapter(folder / "student" / record.learned.adapter)
+    adapter = record.learned.adapter  # "" where nothing was trained, in no round so far
+    weights = work.base.with_adapter(folder / "student" / adapter) if adapter else work.base
+    return remembering(weights, held(folder, record))
 
 
 def student_after(work: Work, index: int) -> Student:

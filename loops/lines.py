@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from lessons.records import FORM_ERRORS
 from lessons.skills import SkillProfile
 from loops.diagnosis.error_kinds import advice
-from loops.exams.records import Contamination
+from loops.exams.records import Contamination, TeacherExam
 from loops.history import metrics_of, profile_of
 from loops.records import CatalogInfo, Change, FinalExam, NoiseFloor, RoundLearned
+from loops.remembering import held
 from loops.store import read_record
-from loops.views.exams_text import alike, final_told
+from loops.views.exams_text import alike, final_told, teacher_told, teacher_warned
 from loops.views.text import duration, percent
 from loops.work import Work
 
@@ -45,6 +46,18 @@ def catalog(work: Work) -> None:
         it = info.agreement
         told += f"    kappa {it.kappa:.2f} [{it.low:.2f}, {it.high:.2f}] of two passes over {it.n:,}"
     _line(work, "skills", told)
+
+
+def preflight(work: Work, exempt: str) -> None:
+    """Say how the teacher did in its exam, or why it sat none. `exempt`: why not, "" where it is off or was sat."""
+    record = read_record(work.folder.round(0) / "teacher.json", TeacherExam)
+    if exempt:
+        _line(work, "preflight", f"the teacher sits no exam: {exempt}")
+    elif record is not None:
+        counts = _counts(work, 0, "preflight")[0]
+        _line(work, "preflight", teacher_told(record) + _judged(counts))
+        if warned := teacher_warned(record):
+            _line(work, "", f"warning: {warned}")
 
 
 def round_begins(work: Work, index: int) -> None:
@@ -115,11 +128,14 @@ def learn(work: Work, index: int) -> None:
     record = read_record(work.folder.round(index) / "learned.json", RoundLearned)
     assert record is not None
     it = record.learned
-    _line(
-        work, "learn",
+    text = (
         f"{it.steps:,} steps    {duration(it.seconds)}    loss {it.loss_first:.2f} > {it.loss_last:.2f}    "
-        f"{it.trained_tokens:,} trained tokens",
-    )  # fmt: skip
+        f"{it.trained_tokens:,} trained tokens"
+    )
+    memory = held(work.folder.round(index), record)
+    _line(work, "learn", text if it.steps else "nothing is trained: the weights stay")
+    if not memory.empty:
+        _line(work, "", f"it remembers {memory.told}")
 
 
 def exam(work: Work, index: int) -> None:

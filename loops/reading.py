@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from lessons.errors import InputError
+from lessons.memory import Memory
 from lessons.records import Attempt, Dropped, Lesson, LostReply, Problem, Record
 from lessons.skills import SkillProfile
 from loops.exams.records import Contamination
@@ -64,6 +65,11 @@ class RoundView:
     def learned(self) -> RoundLearned | None:
         """The round's training; None before `learn`."""
         return self.faults.record(self.folder / "learned.json", RoundLearned)
+
+    @cached_property
+    def memory(self) -> Memory | None:
+        """What the round's student remembers in its prompt; None before `learn`, and where it has no memory."""
+        return self.faults.record(self.folder / "student" / "memory.json", Memory)
 
     @cached_property
     def metrics(self) -> ExamMetrics | None:

@@ -19,6 +19,7 @@ from loops.settings import (
     DiagnoseSettings,
     ExamineSettings,
     GateSettings,
+    PreflightSettings,
     StudentSettings,
     TrackingSettings,
 )
@@ -44,6 +45,7 @@ class Recipe:
     calls: CallSettings
     examine: ExamineSettings
     diagnose: DiagnoseSettings
+    preflight: PreflightSettings
     gate: GateSettings
     budget: Caps
     tracking: TrackingSettings
@@ -71,6 +73,7 @@ class Recipe:
             "calls": plugins.values_of(self.calls),
             "examine": plugins.values_of(self.examine),
             "diagnose": plugins.values_of(self.diagnose),
+            "preflight": plugins.values_of(self.preflight),
             "gate": plugins.values_of(self.gate),
             "budget": plugins.values_of(self.budget),
             "tracking": plugins.values_of(self.tracking),
@@ -117,7 +120,7 @@ _ELSEWHERE = {**dict.fromkeys(_ADAPTER_KEYS, "a key of student.adapter"), "order
 """Keys of `Training` that a recipe writes elsewhere."""
 _KEYS = (
     "task", "student", "teacher", "method", "filters", "select", "order", "train", "calls", "examine", "diagnose",
-    "gate", "budget", "tracking", "rounds", "seed", "split_seed",
+    "preflight", "gate", "budget", "tracking", "rounds", "seed", "split_seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
 DEFAULTS = {"select": "profile", "order": "shuffled"}
@@ -213,6 +216,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         calls=calls,
         examine=examine,
         diagnose=_with_catalog(diagnose, folder),
+        preflight=plugins.make(PreflightSettings, _mapping(given, "preflight"), where="preflight"),
         gate=plugins.make(GateSettings, _mapping(given, "gate"), where="gate"),
         budget=plugins.make(Caps, _mapping(given, "budget"), where="budget"),
         tracking=plugins.make(TrackingSettings, _mapping(given, "tracking"), where="tracking"),
@@ -223,6 +227,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
             (
                 "budget",
                 "tracking",
+                "preflight",
                 "diagnose.catalog.path",
                 *of_teacher,
                 *operational_keys(calls, "calls."),

@@ -141,6 +141,8 @@ class RoundLearned(Record, frozen=True, kw_only=True):
     taught: str
     """Digest of the student it started from."""
     learned: Learned
+    memory: str | None = None
+    """Id of what it remembers in its prompt; None where it has no memory."""
 
 
 class Finished(Record, frozen=True, kw_only=True):

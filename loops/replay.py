@@ -1,10 +1,11 @@
-"""Rows that keep what a student masters: its own right answers of this round, evenly over skills."""
+"""Rows that keep what a student masters: its own right answers of this round, evenly over skills or by shares."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from random import Random
 
-from lessons.records import Attempt, Lesson, Provenance
+from lessons.records import Attempt, Lesson, Message, Provenance
 from lessons.skills import SkillProfile
+from loops.selectors.base import allocate
 from loops.tasks.base import student_prompt
 
 MASTERED = 0.5
@@ -20,37 +21,55 @@ def replayed(
     instruction: str,
     index: int,
     rng: Random,
+    shares: Mapping[str, float] | None = None,
+    besides: Collection[str] = (),
 ) -> list[Lesson]:
-    """Return up to `count` rows: right attempts in turn over the skills, then earlier lessons on mastered skills."""
+    """Return up to `count` rows: right attempts in turn over the skills, then earlier lessons on mastered skills.
+
+    shares: each skill's part of the right attempts; None or empty: every skill alike. besides: ids of lessons that are
+    trained anyway; neither they nor two equal answers to one problem are rows.
+    """
     own: dict[str, list[Lesson]] = {}
+    taken = set(besides)
     for attempt in attempts:
         if attempt.right and attempt.text.strip():
             skill = attempt.problem.skills[0] if attempt.problem.skills else ""
-            own.setdefault(skill, []).append(_own(attempt, instruction, index))
-    rows = _in_turn(own, count, rng)
+            for lesson in _own(attempt, instruction, index):
+                if lesson.id not in taken:
+                    taken.add(lesson.id)
+                    own.setdefault(skill, []).append(lesson)
+    quotas = allocate({skill: len(rows) for skill, rows in own.items()}, shares, count) if shares else None
+    rows = _in_turn(own, count, rng, quotas)
     mastered = set(profile.mastered(MASTERED))
-    rest = [lesson for lesson in earlier if lesson.provenance.skill in mastered]
+    rest = [lesson for lesson in earlier if lesson.provenance.skill in mastered and lesson.id not in taken]
     missing = min(count - len(rows), len(rest))
     return rows + (rng.sample(rest, missing) if missing > 0 else [])
 
 
-def _own(attempt: Attempt, instruction: str, index: int) -> Lesson:
-    skill = attempt.problem.skills[0] if attempt.problem.skills else None
-    return Lesson(
-        prompt=student_prompt(instruction, attempt.problem),
-        completion=attempt.text.strip(),
-        problem=attempt.problem,
-        provenance=Provenance(method="replay", round=index, seed=attempt.problem.id, attempt=attempt.id, skill=skill),
-    )
+def _own(attempt: Attempt, instruction: str, index: int) -> Iterator[Lesson]:
+    """Yield a row for each turn that the student answered: one, but for an attempt of several turns."""
+    problem = attempt.problem
+    skill = problem.skills[0] if problem.skills else None
+    chat = (*student_prompt(instruction, problem), *attempt.turns, Message(role="assistant", content=attempt.text))
+    for place, turn in enumerate(chat):
+        if turn["role"] == "assistant" and turn["content"].strip():
+            yield Lesson(
+                prompt=chat[:place],
+                completion=turn["content"].strip(),
+                problem=problem,
+                provenance=Provenance(method="replay", round=index, seed=problem.id, attempt=attempt.id, skill=skill),
+            )
 
 
-def _in_turn(groups: dict[str, list[Lesson]], count: int, rng: Random) -> list[Lesson]:
+def _in_turn(
+    groups: dict[str, list[Lesson]], count: int, rng: Random, quotas: Mapping[str, int] | None
+) -> list[Lesson]:
     """Take one of each skill in turn, skills by name, rows in random order, until there are `count` or none is left."""
     queues: list[list[Lesson]] = []
-    for _, rows in sorted(groups.items()):
+    for skill, rows in sorted(groups.items()):
         queue = list(rows)
         rng.shuffle(queue)
-        queues.append(queue)
+        queues.append(queue if quotas is None else queue[: quotas[skill]])
     taken: list[Lesson] = []
     while len(taken) < count and any(queues):
         for queue in queues:

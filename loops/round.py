@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -11,8 +11,11 @@ import msgspec
 
 from lessons.errors import InputError, RoundError
 from lessons.ids import seed_of
+from lessons.memory import Memory
 from lessons.records import Attempt, Dropped, Lesson, LostReply, Message, Problem, Provenance
 from lessons.skills import SkillCatalog, SkillProfile
+from loops.environments.base import EpisodicTask
+from loops.episodes import play
 from loops.filters.base import Context, Filter, apply
 from loops.graders.base import AskingGrader, Verdict
 from loops.grading import verdicts_of, with_verdict
@@ -20,8 +23,9 @@ from loops.scores import Score, Scores, Text
 from loops.tasks.base import Task, student_prompt
 from loops.watching.progress import Listener, Silent
 from students.base import Generation, Student
-from teachers.base import Sampling
-from teachers.calls import Asker
+from students.memory import memory_of
+from teachers.base import Sampling, Teacher
+from teachers.calls import Asker, Caller
 from teachers.prompts.base import Prompt
 
 T = TypeVar("T")
@@ -58,8 +62,10 @@ class Round:
     rng: Random
     """Draw from it before awaiting anything, so that a resumed round draws the same."""
     max_lost: float = 0.5
-    aim: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Skill -> its part of the round's lessons, as the selector has it; empty where the selector aims at none."""
+    aim: Callable[[int], Mapping[str, float]] = lambda count: {}
+    """From a number of lessons to each skill's part of them, as the selector has it; empty where it aims at none."""
+    model: str = ""
+    """The student's base model, as the recipe names it."""
     base: Student | None = None
     """The student before any lesson; None where there is none (an estimate)."""
     generation: Generation = field(default_factory=Generation)
@@ -80,12 +86,24 @@ class Round:
     """Anything a method wants counted; logged as `teach/<name>`."""
     lost: list[LostReply] = field(default_factory=list[LostReply])
     dropped: list[Dropped] = field(default_factory=list[Dropped])
+    remembered: list[Memory] = field(default_factory=list[Memory])
+    """What the next student is to remember; the last one counts. See `remember`."""
 
     @property
     def missed(self) -> list[Attempt]:
         """The attempts that call for lessons, in the order of the problems: the failed ones, unless process rewards
         told which are difficult."""
         return [attempt for attempt in self.attempts if attempt.missed]
+
+    @property
+    def memory(self) -> Memory:
+        """What the student that is taught remembers; empty where it has no memory."""
+        return memory_of(self.student)
+
+    def remember(self, memory: Memory) -> None:
+        """Give the next student this memory in the place of the one it has; it is examined with it, and kept or
+        rejected with it. A round whose method says so may do without lessons: then the weights stay as they are."""
+        self.remembered.append(memory)
 
     async def ask(
         self, prompt: Prompt[T], n: int = 1, *, sampling: Sampling | None = None, **fields: object
@@ -113,7 +131,7 @@ class Round:
         student: Student | None = None,
         draw: object = "",
     ) -> list[list[Attempt]]:  # [problem][sample]
-        """Let the student answer problems, and grade the answers.
+        """Let the student answer problems, and grade the answers; episodes are acted out unless `prompts` are given.
 
         Args:
             problems: what is asked, and graded against.
@@ -121,6 +139,8 @@ class Round:
             temperature: None: as in examinations; 0 is greedy, and then all samples of a problem are one.
             max_tokens: of an answer; None: as in examinations.
             prompts: the chats, one for each problem, where they are not the examinations' own (a hint, earlier turns).
+                One that ends in an assistant's turn begins the answer: the attempt's text is the whole, beginning
+                included.
             student: who answers; None: the student that is taught.
             draw: a name for these roll-outs; other names draw other answers.
 
@@ -136,15 +156,20 @@ class Round:
             how = msgspec.structs.replace(how, max_tokens=max_tokens)
         chats = [self.prompt(problem) for problem in problems] if prompts is None else prompts
         self.make_room()
+        seed = seed_of(self.seed, "roll out", draw)
         with self.listener.bar("roll out", len(chats) * samples) as progress:
-            seed = seed_of(self.seed, "roll out", draw)
+            if prompts is None and isinstance(self.task, EpisodicTask):
+                return play(
+                    self.task.environment, who, problems, how,
+                    instruction=self.task.instruction, samples=samples, seed=seed, progress=progress,
+                )  # fmt: skip
             given = who.answer(chats, how, samples=samples, seed=seed, progress=progress)
         attempts = [
             [
-                Attempt(problem=problem, student=who.digest, text=answer.text, sample=sample, cut=answer.cut)
+                Attempt(problem=problem, student=who.digest, text=begun + answer.text, sample=sample, cut=answer.cut)
                 for sample, answer in enumerate(answers)
             ]
-            for problem, answers in zip(problems, given, strict=True)
+            for problem, begun, answers in zip(problems, map(_begun, chats), given, strict=True)
         ]
         verdicts = iter(await self.verdicts([(a.problem, a.text) for answers in attempts for a in answers]))
         return [[with_verdict(attempt, next(verdicts)) for attempt in answers] for answers in attempts]
@@ -215,6 +240,23 @@ class Round:
         self.dropped.extend(dropped)
         return kept
 
+    def asking(self, teacher: Teacher) -> "Round":
+        """Return this round with another teacher in the place of the run's, on the same ledger and budget.
+
+        Counts, lost replies and drops are this round's. Its name must differ from the run's teacher's.
+
+        Raises:
+            InputError: there is no real teacher here (an estimate).
+        """
+        if not isinstance(self.caller, Caller):
+            raise InputError(f"method {self.method!r} asks a teacher of its own making, and nobody is asked here")
+        return replace(self, caller=self.caller.to(teacher))
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The teacher that is asked; None in an estimate."""
+        return self.caller.teacher if isinstance(self.caller, Caller) else None
+
     def check_replies(self) -> None:
         """Stop a round whose teacher mostly does not answer.
 
@@ -233,6 +275,11 @@ class Round:
             f"of {self.max_lost:.0%} (calls.max_lost); {count} of them {leading}"
             + (f" ({example.detail[:200]})" if example.detail else "")
         )
+
+
+def _begun(chat: Sequence[Message]) -> str:
+    """Return the beginning of the answer that a chat ends in; "" where it ends in a question."""
+    return chat[-1]["content"] if chat and chat[-1]["role"] == "assistant" else ""
 
 
 def shown(problems: Sequence[Problem]) -> str:

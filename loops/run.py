@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import msgspec
+
 from lessons.errors import InputError
 from lessons.jsonl import write_jsonl
 from lessons.records import Lesson, Provenance
 from lessons.skills import SkillProfile
 from loops import history, lines, stages, tracking
 from loops.catalog import stages as catalog_stages
-from loops.exams import freezing, noise
+from loops.exams import freezing, noise, teacher
 from loops.exams.final import final_exam
+from loops.fitting import check_filters
 from loops.grading import check_machine
 from loops.recipe import Recipe, differing_keys, load, resolve
 from loops.records import ExamMetrics, Finished, RoundLearned, RunInfo
@@ -24,6 +27,7 @@ from loops.watching.heartbeat import Pulse, Watched
 from loops.watching.progress import Listener, Silent
 from loops.work import UpToHere, Work
 from students.base import Student
+from students.objectives.sft import Sft
 
 DECIDED = (
     "the exam that is reported also decides which student is kept, so its figure may flatter: give the task gate or "
@@ -63,6 +67,7 @@ class Run:
         with work.listener.bar("student", 0):  # the first time, it is fetched and converted
             _ = work.base  # an unknown student is refused before anything is written
         check_machine(work.grader)
+        check_filters(work.recipe)
         folder.start(resolved.plain(), lambda data: resolve(data, folder=resolved.folder).lasting())
         _ = work.budget  # a cap that cannot be kept is refused before anything is paid for
         return cls(work)
@@ -87,6 +92,7 @@ class Run:
             folder.save_recipe(recipe.plain())
         work = Work(folder=folder, recipe=recipe, listener=listener or Silent())
         check_machine(work.grader)
+        check_filters(work.recipe)
         return cls(work)
 
     def __iter__(self) -> Iterator[RoundDone]:
@@ -112,6 +118,9 @@ class Run:
             noise.measure(work, student)
             lines.exam(work, 0)
             yield self._done(0)
+            lines.preflight(work, exempt := teacher.examine_teacher(work))
+            if not exempt:
+                teacher.check_teacher(work)
             before, ended = 0, ""
             for index in range(1, work.recipe.rounds + 1):
                 lines.round_begins(work, index)
@@ -169,7 +178,10 @@ class Run:
 
 
 def warm_up(work: Work) -> Student:
-    """Return the student that round 1 starts from: the base, taught the warm-up problems where the task has some."""
+    """Return the student that round 1 starts from: the base, taught the warm-up problems where the task has some.
+
+    Their reference answers are taught by `sft`, whatever the objective of the rounds is.
+    """
     if not work.split.warm_up:
         return work.base
 
@@ -189,7 +201,7 @@ def warm_up(work: Work) -> Student:
         into = work.folder.clear(0, "student")
         with work.listener.bar("warm-up", 0) as progress:
             taught, learned = work.base.learn(
-                lessons, into, work.recipe.train,
+                lessons, into, msgspec.structs.replace(work.recipe.train, objective=Sft()),
                 seed=work.seed(0, "learn"), progress=progress, tracking=tracking.tracked(work, 0),
             )  # fmt: skip
         record = RoundLearned(student=taught.digest, taught=work.base.digest, learned=learned)

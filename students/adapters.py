@@ -91,6 +91,22 @@ def save_adapter(
     return folder
 
 
+def copy_folder(folder: Path, into: Path) -> None:
+    """Copy what was learned to another folder; it is there whole or not."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{into.name}.", dir=into.parent))
+    try:
+        shutil.copytree(folder, work, dirs_exist_ok=True)
+        sync_files(sorted(path for path in work.iterdir() if path.is_file()))
+        work.chmod(0o755)
+        shutil.rmtree(into, ignore_errors=True)
+        work.replace(into)
+        sync_folder(into.parent)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
 def read_note(folder: Path, base: str) -> AdapterNote:
     """Return what a folder says of its adapter, once its weights are seen to be what was saved.
 

@@ -2,9 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
+import msgspec
+
+from lessons.graders.base import Grader
+from lessons.knobs import Nested
 from lessons.records import Lesson, Message, Record
+from students.objectives.base import Objective
+from students.objectives.sft import Sft
 from students.tracking import Tracking
 
 Progress = Callable[[int, int], None]
@@ -20,13 +26,21 @@ class Generation(Record, frozen=True, kw_only=True):
     batch_tokens: int = 16384
     """Positions that one batch may hold: rows x (longest prompt + max_tokens). The 135M student's cache takes 23 kB for
     each in bfloat16; a step costs nearly as much for 8 rows as for 32, so wide batches are fast."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer: the first of them, and what would follow, is no part of it. For students that are
+    trained to write more than the answer, such as RefAug's `Reflection:` (arXiv 2406.12050)."""
+
+    def __post_init__(self) -> None:
+        if not all(self.stop):
+            raise ValueError("stop: a text that ends an answer must not be empty")
 
 
 class Training(Record, frozen=True, kw_only=True):
     """How a student learns. The defaults suit a LoRA of a model of 100M to 1B parameters and some hundred lessons."""
 
-    objective: Literal["sft"] = "sft"
-    """The loss that the student is trained with."""
+    objective: Annotated[Objective, Nested("objective", key="id")] = Sft()
+    """The loss that the student is trained with: an id, or a mapping with its id and knobs; see `tutelage methods
+    objective`."""
     epochs: float = 3.0
     """Passes over the lessons; 3 as in STAT (arXiv 2510.10023, appendix)."""
     learning_rate: float = 1e-3
@@ -71,9 +85,13 @@ class Learned(Record, frozen=True, kw_only=True):
     """Mean loss over the last tenth."""
     seconds: float
     adapter: str
-    """Folder name of the saved weights, in the folder that learn was given; it holds their content hash."""
+    """Folder name of the saved weights, in the folder that learn was given; it holds their content hash. Empty where
+    nothing was trained and the student has no weights of its own."""
     losses: tuple[float, ...] = ()
     """Loss of every step."""
+    notes: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+    """What the objective measured beside the loss, by a plain name: bytes stored for a token, tokens drawn, replayed
+    lessons that it cannot train on."""
 
 
 class Answer(NamedTuple):
@@ -127,13 +145,15 @@ class Student(Protocol):
         seed: int = 0,
         progress: Progress | None = None,
         tracking: Tracking | None = None,
+        grader: Grader | None = None,
     ) -> tuple["Student", Learned]:
         """Train on lessons and save the next student's weights (safetensors) in the folder `into`.
 
-        tracking: where the curves are sent, step by step; None for nowhere.
+        tracking: where the curves are sent, step by step; None for nowhere. grader: grades an answer by rule, for
+        objectives that go by rewards of what the student writes.
 
         Raises:
-            StudentError: the lessons would train silently wrong: no trained tokens, too long, an empty completion.
+            StudentError: the lessons would train silently wrong with this objective; names the lesson and why.
         """
         ...
 

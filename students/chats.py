@@ -20,9 +20,45 @@ class Row:
         return len(self.prompt) + len(self.completion)
 
 
+STAND_IN = Message(role="user", content="x")
+"""A chat that is rendered to see what a template writes around an assistant's turn."""
+
+
+def begun_answer(prompt: Sequence[Message]) -> tuple[Sequence[Message], str]:
+    """Return a chat without the answer that it begins, and that beginning; "" where the student is to begin itself."""
+    if prompt and prompt[-1]["role"] == "assistant":
+        return prompt[:-1], prompt[-1]["content"]
+    return prompt, ""
+
+
 def prompt_text(tokenizer: Any, prompt: Sequence[Message]) -> str:
-    """Return a chat as the tokenizer's template renders it, up to where the assistant begins."""
-    return str(tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
+    """Return a chat as the tokenizer's template renders it, up to where the assistant begins.
+
+    An empty chat is nothing but the header of the assistant's turn, after the token that begins every text where the
+    template writes one: no system message that the template adds by itself. A chat that ends in an assistant's turn is
+    one whose answer is begun: the student goes on with that turn.
+
+    Raises:
+        StudentError: for an empty chat: the template writes no header of the assistant's turn behind the chat.
+    """
+    if prompt:
+        chat, begun = begun_answer(prompt)
+        return _rendered(tokenizer, chat, header=True) + begun
+    before, asked = _rendered(tokenizer, [STAND_IN]), _rendered(tokenizer, [STAND_IN], header=True)
+    if not asked.startswith(before) or asked == before:
+        raise StudentError("the chat template writes no header of the assistant's turn, so none can stand alone")
+    begins = str(tokenizer.bos_token or "")
+    return (begins if begins and asked.startswith(begins) else "") + asked.removeprefix(before)
+
+
+def whole_text(tokenizer: Any, prompt: Sequence[Message], completion: str) -> str:
+    """Return a chat with its completion as the tokenizer's template renders it; see `prompt_text` for an empty chat."""
+    chat, begun = begun_answer(prompt)
+    answer = Message(role="assistant", content=begun + completion)
+    if prompt:
+        return _rendered(tokenizer, [*chat, answer])
+    asked, whole = _rendered(tokenizer, [STAND_IN], header=True), _rendered(tokenizer, [STAND_IN, answer])
+    return prompt_text(tokenizer, prompt) + whole.removeprefix(asked) if whole.startswith(asked) else whole
 
 
 def prompt_tokens(tokenizer: Any, prompt: Sequence[Message]) -> list[int]:
@@ -39,9 +75,7 @@ def row_tokens(tokenizer: Any, prompt: Sequence[Message], completion: str, stops
         StudentError: the template renders the prompt otherwise once an answer follows, or writes no token that ends
             the turn, so that a student would be trained on what it never sees, or never learn to stop.
     """
-    asked = prompt_text(tokenizer, prompt)
-    answer = Message(role="assistant", content=completion)
-    whole = str(tokenizer.apply_chat_template([*prompt, answer], tokenize=False))
+    asked, whole = prompt_text(tokenizer, prompt), whole_text(tokenizer, prompt, completion)
     if not whole.startswith(asked):
         raise StudentError(
             "the chat template renders the prompt differently once an answer follows it; "
@@ -60,10 +94,48 @@ def row_tokens(tokenizer: Any, prompt: Sequence[Message], completion: str, stops
     return Row(first, rest[: end + 1])
 
 
+def completion_offsets(tokenizer: Any, prompt: Sequence[Message], completion: str, row: Row) -> list[tuple[int, int]]:
+    """Return the characters of the completion that each completion token of its row stands for, [begin, end).
+
+    A token that stands for none (the end of the turn, what the template writes) has an empty range.
+
+    Raises:
+        StudentError: the template changes the completion, or the tokenizer cannot tell its characters.
+    """
+    asked, whole = prompt_text(tokenizer, prompt), whole_text(tokenizer, prompt, completion)
+    trimmed = completion.strip()
+    found = whole.find(trimmed, len(asked))
+    first = found - completion.find(trimmed)  # where the completion would begin with the blanks that are trimmed
+    if found < 0 or not tokenizer.is_fast:
+        raise StudentError("its spans cannot be told in tokens: the chat template changes the completion's words")
+    for text, before in ((whole, 0), (whole[len(asked) :], len(asked))):  # as `row_tokens` has it: together, or alone
+        told = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        skipped = len(row.prompt) if before == 0 else 0
+        ids = told["input_ids"][skipped : skipped + len(row.completion)]
+        if list(ids) == row.completion and list(told["input_ids"][:skipped]) == row.prompt[:skipped]:
+            places = told["offset_mapping"][skipped : skipped + len(row.completion)]
+            length = len(completion)
+            return [
+                (min(max(begin + before - first, 0), length), min(max(end + before - first, 0), length))
+                for begin, end in places
+            ]
+    raise StudentError("its spans cannot be told in tokens: the tokenizer reads the completion in two ways")
+
+
+def until(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """Return what stands before the first of the texts that end an answer, and whether there is one."""
+    places = [place for end in stop if (place := text.find(end)) >= 0]
+    return (text[: min(places)], True) if places else (text, False)
+
+
 def text_of(tokenizer: Any, tokens: Sequence[int], stops: frozenset[int]) -> str:
     """Return the words of an answer, without the token that ends it and any other control token."""
     words = [token for token in tokens if token not in stops]
     return str(tokenizer.decode(words, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _rendered(tokenizer: Any, chat: Sequence[Message], *, header: bool = False) -> str:
+    return str(tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=header))
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

@@ -45,11 +45,12 @@ def decode(
     temperature: float = 0.0,
     seeds: Sequence[int] = (),
     ended: Callable[[], None] | None = None,
+    is_over: Callable[[Sequence[int]], bool] | None = None,
 ) -> list[list[int]]:
     """Return the new tokens of each prompt of one batch, the token that stopped it included where one did.
 
     temperature: 0 is greedy. seeds: one for each row; a row's draws depend on its own seed only, not on the batch.
-    ended: called once for each row, when it ends.
+    ended: called once for each row, when it ends. is_over: told a row's new tokens after each of them; True ends it.
     """
     import torch
     from transformers import DynamicCache
@@ -80,7 +81,8 @@ def decode(
             for place, token in zip(alive, chosen.tolist(), strict=True):
                 if place not in done:
                     written[place].append(token)
-                    if token in stops or len(written[place]) == max_tokens:
+                    full = len(written[place]) == max_tokens
+                    if token in stops or full or (is_over is not None and is_over(written[place])):
                         done.add(place)
                         if ended is not None:
                             ended()

@@ -1,20 +1,21 @@
 """The student on transformers, PEFT and TRL: one fixed set of weights, on the CPU or the first GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lessons.errors import StudentError
+from lessons.graders.base import Grader
 from lessons.ids import content_id, seed_of
 from lessons.records import Lesson, Message
-from students.adapters import AdapterNote, read_note, save_adapter
+from students.adapters import NOTE, AdapterNote, copy_folder, read_note, save_adapter
 from students.base import Answer, Generation, Learned, Progress, Training
-from students.chats import prompt_tokens, row_tokens, text_of
+from students.chats import prompt_tokens, row_tokens, text_of, until
 from students.decode import batches, decode
 from students.learning import train
 from students.models import Base, with_weights
-from students.preflight import preflight
+from students.objectives.base import Desk
 from students.runtime import Precision, device, dtype_of, give_back, prepare, quiet, threads_set
 from students.scoring import score_rows
 from students.tracking import Tracking
@@ -130,10 +131,12 @@ class HFStudent:
                     temperature=generation.temperature,
                     seeds=[seed_of("answer", seed, chat, sample) for chat, sample in taken],
                     ended=ended,
+                    is_over=self._is_over(generation.stop),
                 )
                 for job, tokens in zip(taken, written, strict=True):
-                    cut = not tokens or tokens[-1] not in self.stops
-                    answers[job] = Answer(text_of(self.tokenizer, tokens, self.stops), cut)
+                    text, stopped = until(text_of(self.tokenizer, tokens, self.stops), generation.stop)
+                    cut = not stopped and (not tokens or tokens[-1] not in self.stops)
+                    answers[job] = Answer(text, cut)
         return [[answers[tuple(chat), sample if drawn else 0] for sample in range(samples)] for chat in chats]
 
     def score(
@@ -174,20 +177,24 @@ class HFStudent:
         seed: int = 0,
         progress: Progress | None = None,
         tracking: Tracking | None = None,
+        grader: Grader | None = None,
     ) -> tuple["HFStudent", Learned]:
         """Train on lessons and save the next student's weights in `into/adapter-<content id>`.
 
         One seed gives one adapter, byte for byte, on one machine with one number of threads.
 
         Raises:
-            StudentError: the lessons would train silently wrong; see `preflight` and `train`.
+            StudentError: the lessons would train silently wrong; see the objective's `check`, and `train`.
         """
-        checked = preflight(self.tokenizer, lessons, self.stops, max_length=training.max_length, context=self.positions)
-        self.close()
-        outcome = train(
-            self.base, self._adapter, checked, training,
-            tokenizer=self.tokenizer, seed=seed, progress=progress, tracking=tracking,
+        if not training.objective.trains:
+            return self._as_it_is(lessons, into)
+        desk = Desk(
+            base=self.base, tokenizer=self.tokenizer, stops=self.stops, positions=self.positions, training=training,
+            last=self._adapter, grader=grader,
         )  # fmt: skip
+        checked = training.objective.check(lessons, desk)
+        self.close()
+        outcome = train(desk, checked, seed=seed, progress=progress, tracking=tracking)
         folder = save_adapter(
             into,
             outcome.tensors,
@@ -200,16 +207,29 @@ class HFStudent:
         give_back()
         tenth = max(1, len(outcome.losses) // 10)
         learned = Learned(
-            lessons=len(lessons),
+            lessons=len(lessons) - checked.left_out,
             steps=len(outcome.losses),
-            trained_tokens=checked.trained_tokens,
+            trained_tokens=checked.trained_tokens or round(outcome.drawn / max(training.epochs, 1e-9)),
             loss_first=sum(outcome.losses[:tenth]) / tenth,
             loss_last=sum(outcome.losses[-tenth:]) / tenth,
             seconds=outcome.seconds,
             adapter=folder.name,
             losses=outcome.losses,
+            notes=outcome.notes | ({"replayed lessons left out": checked.left_out} if checked.left_out else {}),
         )
         return self.with_adapter(folder), learned
+
+    def _as_it_is(self, lessons: Sequence[Lesson], into: Path) -> tuple["HFStudent", Learned]:
+        """Return this student as the next one; what it has learned is put into the folder, as if it was learned now."""
+        name = ""
+        if self._adapter is not None:
+            name = self._adapter[0].name
+            if not (into / name / NOTE).is_file():
+                copy_folder(self._adapter[0], into / name)
+        learned = Learned(
+            lessons=len(lessons), steps=0, trained_tokens=0, loss_first=0.0, loss_last=0.0, seconds=0.0, adapter=name
+        )
+        return self.with_adapter(into / name) if name else self, learned
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -234,6 +254,13 @@ class HFStudent:
             with quiet():
                 self._loaded = dtype, with_weights(self.base, self._adapter, dtype).to(device())
         return self._loaded[1]
+
+    def _is_over(self, stop: Sequence[str]) -> Callable[[Sequence[int]], bool] | None:
+        """Return what tells whether one of the texts that end an answer has just been written; None without any."""
+        if not stop:
+            return None
+        width = max(len(text.encode()) for text in stop) + 4  # a token is a byte at least; a first character may be cut
+        return lambda tokens: until(text_of(self.tokenizer, tokens[-width:], self.stops), stop)[1]
 
     def _check_room(self, chats: Sequence[Sequence[int]], more: int) -> None:
         longest = max((len(chat) for chat in chats), default=0)

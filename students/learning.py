@@ -12,11 +12,12 @@ from lessons.errors import StudentError
 from students.adapters import AdapterNote, lora_settings
 from students.base import Progress, Training
 from students.models import Base, peft_model, whole_model
+from students.objectives.base import Bench, Desk
 from students.preflight import Checked
 from students.runtime import computes_in_bfloat16, device, dtype_of, quiet, random_state_kept, threads_set
 from students.scoring import LOGITS
 from students.tracking import Tracking, follow, reporting
-from students.trainer import collator, optimizer_class, trainer_class
+from students.trainer import optimizer_class, step_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,38 +31,40 @@ class Outcome:
     losses: tuple[float, ...]
     """Loss of every step."""
     seconds: float
+    notes: dict[str, float]
+    """What the objective measured beside the loss."""
+    drawn: int
+    """Tokens that the student wrote while it was trained."""
 
 
 def train(
-    base: Base,
-    last: tuple[Path, AdapterNote] | None,
-    checked: Checked,
-    training: Training,
-    *,
-    tokenizer: Any,
-    seed: int,
-    progress: Progress | None,
-    tracking: Tracking | None = None,
+    desk: Desk, checked: Checked, *, seed: int, progress: Progress | None, tracking: Tracking | None = None
 ) -> Outcome:
-    """Train an adapter (or all weights, rank 0) on checked lessons.
-
-    last: what the student has learned so far, as a folder; None for nothing.
+    """Train an adapter (or all weights, rank 0) on checked lessons, by the objective that the desk's training names.
 
     Raises:
-        StudentError: `start: last` asks to go on with an adapter of another shape, or the loss stopped being a number.
+        StudentError: `start: last` asks to go on with an adapter of another shape, the loss depends on how a step is
+            split, or it stopped being a number.
     """
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
 
     begun = time.monotonic()
+    training = desk.training
     with quiet(), random_state_kept(), threads_set(training.threads), tempfile.TemporaryDirectory() as work:
         set_seed(seed)
-        model = prepared(base, last, training)
+        model = prepared(desk.base, desk.last, training)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = optimizer_class()(weights, learning_rate=training.learning_rate, decay=training.weight_decay)
-        trainer = _trainer(
-            model, optimizer, checked, training,
-            tokenizer=tokenizer, seed=seed, work=work, progress=progress, tracking=tracking,
+        bench = Bench(
+            desk=desk, checked=checked, model=model, optimizer=optimizer, seed=seed, work=work,
+            steps=steps_of(len(checked.rows), training), reporting=reporting(tracking),
         )  # fmt: skip
+        trainer = training.objective.trainer(bench)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(step_end(trainer, progress))
+        follow(trainer, tracking)
+        if hasattr(trainer, "refuse_uneven"):
+            trainer.refuse_uneven()
         trainer.train()
         losses = tuple(trainer.losses)
         if not all(math.isfinite(loss) for loss in losses):
@@ -70,8 +73,11 @@ def train(
                 f"the loss is no number from step {step} on; lower train.learning_rate or set precision: float32"
             )
         optimizer.round_nothing()
-        tensors, settings = _learned(model, base, training)
-    return Outcome(tensors=tensors, settings=settings, losses=losses, seconds=time.monotonic() - begun)
+        tensors, settings = _learned(model, desk.base, training)
+    return Outcome(
+        tensors=tensors, settings=settings, losses=losses, seconds=time.monotonic() - begun, notes=bench.notes,
+        drawn=bench.drawn,
+    )  # fmt: skip
 
 
 def prepared(base: Base, last: tuple[Path, AdapterNote] | None, training: Training) -> Any:
@@ -108,59 +114,6 @@ def _same_shape(last: tuple[Path, AdapterNote], training: Training) -> None:
             f"{last[0].name} has rank {last[1].rank} and training asks for rank {training.rank}: "
             "go on with the same rank, or set start: base"
         )
-
-
-def _trainer(
-    model: Any, optimizer: Any, checked: Checked, training: Training, *, tokenizer: Any, seed: int, work: str,
-    progress: Progress | None, tracking: Tracking | None,
-) -> Any:  # fmt: skip
-    from datasets import Dataset
-    from transformers import PrinterCallback
-    from trl.trainer.sft_config import SFTConfig
-
-    micro = micro_batch(training, int(model.get_output_embeddings().weight.shape[0]), checked.longest_completion)
-    steps = steps_of(len(checked.rows), training)
-    on_cpu = device().type == "cpu"
-    args = SFTConfig(
-        output_dir=work,
-        num_train_epochs=training.epochs,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=training.batch_size // micro,
-        learning_rate=training.learning_rate,
-        lr_scheduler_type=training.schedule,
-        warmup_steps=math.ceil(training.warmup * steps),
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.clip,
-        train_sampling_strategy="sequential" if training.order == "sequential" else "random",
-        seed=seed,
-        data_seed=seed,
-        max_length=None,  # preflight has refused what is too long; nothing is cut here
-        dataset_kwargs={"skip_prepare_dataset": True},
-        use_cpu=on_cpu,
-        bf16=False,  # the weights themselves are in the dtype that computes
-        activation_checkpointing=False,
-        save_strategy="no",
-        eval_strategy="no",
-        disable_tqdm=True,
-        dataloader_pin_memory=not on_cpu,
-        **reporting(tracking),
-    )
-    rows = [
-        {"prompt_ids": row.prompt, "completion_ids": row.completion, "weight": weight}
-        for row, weight in zip(checked.rows, checked.weights, strict=True)
-    ]
-    trainer = trainer_class()(
-        model=model,
-        args=args,
-        train_dataset=Dataset.from_list(rows),
-        data_collator=collator(tokenizer.pad_token_id),
-        processing_class=tokenizer,
-        optimizers=(optimizer, None),
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(trainer.StepEnd(trainer, progress))
-    follow(trainer, tracking)
-    return trainer
 
 
 def steps_of(lessons: int, training: Training) -> int:

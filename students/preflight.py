@@ -7,7 +7,7 @@ from typing import Any
 
 from lessons.errors import StudentError
 from lessons.records import Lesson
-from students.chats import Row, prompt_tokens, row_tokens, text_of
+from students.chats import Row, completion_offsets, prompt_tokens, row_tokens, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +17,24 @@ class Checked:
     rows: tuple[Row, ...]
     """In the lessons' order."""
     weights: tuple[float, ...]
+    token_weights: tuple[tuple[float, ...], ...] = ()
+    """Weight of each completion token, [row][token]."""
+    lessons: tuple[Lesson, ...] = ()
+    """The lesson of each row."""
+    others: tuple[Row, ...] = ()
+    """A second text of each row: the worse one of a pair, or what the teaching side sees."""
+    desirable: tuple[bool, ...] = ()
+    """Whether each row is to be made more likely, for objectives that learn from bad examples too."""
+    left_out: int = 0
+    """Replayed lessons that lack what the objective needs, and are not trained on."""
+    trains_others: bool = False
+    """Whether the second texts carry loss too."""
 
     @property
     def trained_tokens(self) -> int:
         """Completion tokens that carry loss, over one pass."""
-        return sum(len(row.completion) for row in self.rows)
+        weighed = sum(weight > 0 for weights in self.token_weights for weight in weights)
+        return weighed + sum(len(row.completion) for row in self.others if self.trains_others)
 
     @property
     def prompt_tokens(self) -> int:
@@ -31,12 +44,12 @@ class Checked:
     @property
     def longest(self) -> int:
         """Tokens of the longest lesson."""
-        return max(len(row) for row in self.rows)
+        return max(len(row) for row in (*self.rows, *self.others))
 
     @property
     def longest_completion(self) -> int:
         """Completion tokens of the lesson that has most."""
-        return max(len(row.completion) for row in self.rows)
+        return max(len(row.completion) for row in (*self.rows, *self.others))
 
 
 def preflight(
@@ -58,7 +71,53 @@ def preflight(
             f"train.max_length is {max_length}, but the student has {context} positions; set it to at most that"
         )
     rows = tuple(_check(tokenizer, lesson, stops, max_length) for lesson in lessons)
-    return Checked(rows=rows, weights=tuple(lesson.weight for lesson in lessons))
+    return Checked(
+        rows=rows,
+        weights=tuple(lesson.weight for lesson in lessons),
+        token_weights=tuple(token_weights(tokenizer, lesson, row) for lesson, row in zip(lessons, rows, strict=True)),
+        lessons=tuple(lessons),
+    )
+
+
+def check_weight(lesson: Lesson) -> None:
+    """Refuse a weight that is none.
+
+    Raises:
+        StudentError: it is not above 0, or not finite.
+    """
+    if not (math.isfinite(lesson.weight) and lesson.weight > 0):
+        raise StudentError(f"lesson {lesson.id}: its weight is {lesson.weight}; a weight is above 0 and finite")
+
+
+def token_weights(tokenizer: Any, lesson: Lesson, row: Row) -> tuple[float, ...]:
+    """Return the weight of each completion token by the lesson's spans: a token belongs to a span that holds one of
+    its characters, the last such span counts, and the end of the turn weighs 1.
+
+    Raises:
+        StudentError: a span lies outside of the completion or its weight is negative, or no token has any weight.
+    """
+    if not lesson.spans:
+        return (1.0,) * len(row.completion)
+    name, length = f"lesson {lesson.id}", len(lesson.completion)
+    for span in lesson.spans:
+        if not 0 <= span.start < span.end <= length:
+            raise StudentError(
+                f"{name}: the span {span.start}-{span.end} does not lie in its completion of {length} characters"
+            )
+        if not (math.isfinite(span.weight) and span.weight >= 0):
+            raise StudentError(f"{name}: the span {span.start}-{span.end} has the weight {span.weight}; at least 0")
+    try:
+        offsets = completion_offsets(tokenizer, lesson.prompt, lesson.completion, row)
+    except StudentError as error:
+        raise StudentError(f"{name}: {error}") from error
+    weights = [1.0] * len(row.completion)
+    for place, (begin, end) in enumerate(offsets):
+        held = [span.weight for span in lesson.spans if begin < span.end and span.start < end]
+        if held:
+            weights[place] = held[-1]
+    if not any(weights[:-1]):
+        raise StudentError(f"{name}: its spans leave no token of its completion any weight, so nothing is trained")
+    return tuple(weights)
 
 
 def _check(tokenizer: Any, lesson: Lesson, stops: frozenset[int], max_length: int) -> Row:
@@ -67,8 +126,7 @@ def _check(tokenizer: Any, lesson: Lesson, stops: frozenset[int], max_length: in
         raise StudentError(
             f"{name}: the completion is empty, so there is nothing to learn; drop it with the format filter"
         )
-    if not (math.isfinite(lesson.weight) and lesson.weight > 0):
-        raise StudentError(f"{name}: its weight is {lesson.weight}; a weight is above 0 and finite")
+    check_weight(lesson)
     if lesson.prompt and lesson.prompt[-1]["role"] == "assistant":
         raise StudentError(f"{name}: its prompt ends with the assistant's own turn; end it with the user's")
     try:

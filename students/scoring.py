@@ -42,11 +42,21 @@ def label_log_probs(model: Any, inputs: "dict[str, torch.Tensor]", labels: "torc
     """
     import torch
 
-    asked = labels[:, 1:] != IGNORED
-    places = torch.nn.functional.pad(asked, (0, 1), value=False)
+    logits = label_logits(model, inputs, labels)
+    after = labels[:, 1:]
+    return -torch.nn.functional.cross_entropy(logits, after[after != IGNORED], reduction="none")
+
+
+def label_logits(model: Any, inputs: "dict[str, torch.Tensor]", labels: "torch.Tensor") -> "torch.Tensor":
+    """Return the logits that each label is predicted by [asked, vocabulary], row by row, in float32.
+
+    inputs, labels: as in `label_log_probs`.
+    """
+    import torch
+
+    places = torch.nn.functional.pad(labels[:, 1:] != IGNORED, (0, 1), value=False)
     with head_sees(model, places):
-        logits = model(**inputs, use_cache=False).logits[0]
-    return -torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked], reduction="none")
+        return model(**inputs, use_cache=False).logits[0].float()
 
 
 def score_rows(

@@ -1,97 +1,200 @@
-"""TRL's SFTTrainer with what it lacks: a weight for each lesson, and the head only where there is a loss."""
+"""TRL's SFTTrainer with what it lacks: weights of lessons and tokens, any token loss, the head only where needed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lessons.errors import StudentError
 from students.base import Progress
 from students.chats import Row
-from students.scoring import IGNORED, label_log_probs, padded
+from students.objectives.base import Bench
+from students.objectives.tokens import Lens, TokenObjective
+from students.scoring import IGNORED, padded
 
 if TYPE_CHECKING:
     import torch
+
+SPLIT_TOLERANCE = 0.02
+"""Relative difference that padding may make in bfloat16 between a step's loss and the sum over its parts."""
+
+
+class Noting:
+    """What every trainer here shares: the losses of its steps, each the sum over its micro-batches."""
+
+    def begin_notes(self) -> None:
+        """Start with none."""
+        self.pending: Any = 0.0
+        self.losses: list[float] = []
+
+    def note(self, loss: Any) -> None:
+        """Add the loss of a micro-batch, as its part of the step's."""
+        self.pending = self.pending + loss.detach()
+
+    def end_step(self) -> None:
+        """Take the sum as a step's loss."""
+        self.losses.append(float(self.pending))
+        self.pending = 0.0
+
+
+def over_processes(trainer: Any, total: "torch.Tensor") -> "torch.Tensor":
+    """Return a sum over all processes that train together."""
+    return trainer.accelerator.gather(total).sum() if trainer.args.world_size > 1 else total
+
+
+def step_end(trainer: Any, progress: Progress | None) -> Any:
+    """Return a callback that notes each step's loss and tells how far training is."""
+    from transformers import TrainerCallback
+
+    class StepEnd(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.end_step()
+            if progress is not None:
+                progress(state.global_step, state.max_steps)
+
+    return StepEnd()
 
 
 @cache
 def trainer_class() -> type[Any]:
     """Return the trainer. Made on first use, since importing TRL takes seconds."""
     import torch
-    from transformers import TrainerCallback
     from trl.trainer.sft_trainer import SFTTrainer
 
-    class LessonTrainer(SFTTrainer):
-        """Minimises, over each step's lessons, sum(weight x token loss) / sum(weight x tokens).
+    class LessonTrainer(Noting, SFTTrainer):
+        """Minimises, over each step's lessons, sum(factor x token loss) / sum(share of a lesson).
 
         Both sums run over the whole step, so the loss is the same however it is split into micro-batches, and equal
         to TRL's where all weights are equal.
         """
 
         loss_is_scaled_for_ga = True
+        objective: TokenObjective
+        bench: Bench
 
         def __init__(self, **more: Any) -> None:
             super().__init__(**more)
-            self.pending = 0.0
-            self.losses: list[float] = []
+            self.begin_notes()
             # TRL's head scores every position on a CPU; on a GPU it scores what is asked for, in chunks.
             self.own_head = self.args.device.type == "cpu"
 
-        def _set_signature_columns_if_needed(self) -> None:
-            self._signature_columns = ["prompt_ids", "completion_ids", "weight"]
-
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: "torch.device") -> Any:
-            weighed: list[torch.Tensor] = []
-            for batch in batch_samples:
-                asked: torch.Tensor = batch["labels"][:, 1:] != IGNORED
-                weighed.append((asked.sum(1) * batch["weights"]).sum())
-            total = torch.stack(weighed).sum().to(device) if weighed else None
-            if total is not None and self.args.average_tokens_across_devices and self.args.world_size > 1:
-                gathered: Any = self.accelerator.gather(total)
-                total = gathered.sum()
-            return total
+            if not batch_samples:
+                return None
+            total = torch.cat([batch["shares"] for batch in batch_samples]).sum().to(device)
+            return over_processes(self, total) if self.args.average_tokens_across_devices else total
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            weights, labels = inputs.pop("weights"), inputs.pop("labels")
-            asked = labels[:, 1:] != IGNORED
-            weight = weights[:, None].expand_as(asked)
-            if self.own_head:
-                weighed = label_log_probs(model, inputs, labels) * weight[asked]
-            else:
-                weighed = model(**inputs, labels=labels, use_cache=False, fused_lm_head=True).log_probs * weight
-            total = (asked * weight).sum() if num_items_in_batch is None else num_items_in_batch
-            loss = -weighed.sum() / total
-            self.pending = self.pending + loss.detach()
+            summed, shares = self.summed(model, inputs, self.state.global_step, self.state.max_steps)
+            loss = summed / (shares if num_items_in_batch is None else num_items_in_batch)
+            self.note(loss)
             if self.args.average_tokens_across_devices and num_items_in_batch is not None:
                 loss = loss * self.accelerator.num_processes  # the gradients of all processes are averaged afterwards
             return (loss, {}) if return_outputs else loss
 
-    class StepEnd(TrainerCallback):
-        """Notes each step's loss and tells how far training is."""
+        def summed(self, model: Any, inputs: Mapping[str, Any], step: int, steps: int) -> tuple[Any, Any]:
+            """Return the weighed sum of the token losses of some lessons, and the sum of their shares."""
+            labels, factors = inputs["labels"], inputs["factors"]
+            lens = Lens(
+                model=model,
+                inputs={name: inputs[name] for name in ("input_ids", "attention_mask")},
+                labels=labels,
+                places=inputs["places"].tolist(),
+                step=step,
+                steps=steps,
+                bench=self.bench,
+                fused=not self.own_head,
+            )
+            losses = self.objective.token_losses(lens)
+            return (losses * factors[:, 1:][labels[:, 1:] != IGNORED]).sum(), inputs["shares"].sum()
 
-        def __init__(self, trainer: Any, progress: Progress | None) -> None:
-            self.trainer, self.progress = trainer, progress
+        def refuse_uneven(self) -> None:
+            """Refuse a loss that is another one when a step is split, where steps are split: two lessons are tried.
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.trainer.losses.append(float(self.trainer.pending))
-            self.trainer.pending = 0.0
-            if self.progress is not None:
-                self.progress(state.global_step, state.max_steps)
+            Raises:
+                StudentError: the loss of both together is not that of one plus that of the other.
+            """
+            if self.args.gradient_accumulation_steps == 1 or len(self.bench.checked.rows) < 2:
+                return
+            dataset: Any = self.train_dataset
+            model: Any = self.model
+            sizes = [len(row.completion) for row in self.bench.checked.rows[:64]]
+            two = [sizes.index(min(sizes)), len(sizes) - 1 - sizes[::-1].index(max(sizes))]
+            if two[0] == two[1]:
+                two = [0, 1]
+            rows = [dataset[place] for place in two]
+            was = model.training
+            model.eval()
+            with torch.no_grad():
+                whole, *parts = [
+                    float(self.summed(model, self._on_device(self.data_collator(some)), 0, 1)[0])
+                    for some in (rows, rows[:1], rows[1:])
+                ]
+            model.train(was)
+            if abs(whole - sum(parts)) > SPLIT_TOLERANCE * max(abs(whole), *map(abs, parts)) + 1e-4:
+                raise StudentError(
+                    f"the loss depends on how a step is split: {whole:.5g} for two lessons together and "
+                    f"{sum(parts):.5g} for one after the other; set train.micro_batch_size to train.batch_size"
+                )
 
-    LessonTrainer.StepEnd = StepEnd  # type: ignore[attr-defined]
+        def _on_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: value.to(self.args.device) for name, value in batch.items()}
+
     return LessonTrainer
 
 
+def lesson_trainer(objective: TokenObjective, bench: Bench, micro: int) -> Any:
+    """Return the trainer of a token loss, `micro` lessons at once."""
+    from datasets import Dataset
+    from trl.trainer.sft_config import SFTConfig
+
+    checked = bench.checked
+    rows: list[dict[str, Any]] = []
+    for place, row in enumerate(checked.rows):
+        factors, share = objective.coefficients(checked.lessons[place], checked.token_weights[place])
+        rows.append(
+            {
+                "prompt_ids": row.prompt, "completion_ids": row.completion, "factors": factors, "share": share,
+                "place": place,
+            }
+        )  # fmt: skip
+    accumulate = bench.desk.training.batch_size // micro
+    trainer = trainer_class()(
+        model=bench.model,
+        args=SFTConfig(
+            **bench.arguments(micro, accumulate),
+            max_length=None,  # preflight has refused what is too long; nothing is cut here
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        train_dataset=Dataset.from_list(rows),
+        data_collator=collator(bench.desk.tokenizer.pad_token_id),
+        processing_class=bench.desk.tokenizer,
+        optimizers=(bench.optimizer, None),
+    )
+    trainer.objective, trainer.bench = objective, bench
+    return trainer
+
+
 def collator(padding: int) -> Any:
-    """Return what makes a micro-batch of lessons: `input_ids`, `attention_mask`, `labels`, and `weights` [rows]."""
+    """Return what makes a micro-batch of lessons: `input_ids`, `attention_mask`, `labels`, `factors` [rows, positions],
+    `shares` and `places` [rows]. A token with the factor 0 has no label."""
 
     def collate(examples: Sequence[Mapping[str, Any]]) -> "dict[str, torch.Tensor]":
         import torch
 
         rows = [Row(list(example["prompt_ids"]), list(example["completion_ids"])) for example in examples]
         inputs, labels = padded(rows, padding)
-        weights = torch.tensor([float(example["weight"]) for example in examples])
-        return inputs | {"labels": labels, "weights": weights}
+        factors = torch.zeros(labels.shape)
+        for number, (row, example) in enumerate(zip(rows, examples, strict=True)):
+            factors[number, len(row.prompt) : len(row)] = torch.tensor(list(example["factors"]))
+        labels[factors == 0] = IGNORED
+        return inputs | {
+            "labels": labels,
+            "factors": factors,
+            "shares": torch.tensor([float(example["share"]) for example in examples]),
+            "places": torch.tensor([int(example["place"]) for example in examples]),
+        }
 
     return collate
 

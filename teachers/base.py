@@ -1,6 +1,7 @@
 """The teacher's port: anything that answers chats. A capability beyond that is a type of its own, not a flag."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from lessons.records import Message, Record
@@ -86,6 +87,24 @@ class ManyTeacher(Teacher, Protocol):
 
         Raises:
             TeacherError: no reply; `fatal` where no call of this run can get one.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainableTeacher(Teacher, Protocol):
+    """A teacher whose weights lie on this machine, and can be trained."""
+
+    @property
+    def model(self) -> str:
+        """The folder or the hub's id of its weights."""
+        ...
+
+    def with_adapter(self, folder: Path) -> Teacher:
+        """Return the teacher with a LoRA adapter on its weights, under another name.
+
+        Raises:
+            InputError: it has one already.
         """
         ...
 

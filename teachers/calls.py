@@ -55,6 +55,7 @@ class Caller:
         give_up_after: int = 20,
         budget: Budget | None = None,
         on_change: Callable[[CallTotals], None] | None = None,
+        totals: CallTotals | None = None,
     ) -> None:
         """Make the path to a teacher.
 
@@ -67,16 +68,18 @@ class Caller:
             give_up_after: failed calls in a row after which the teacher is taken for gone.
             budget: what may be spent; None: as much as it takes.
             on_change: called with the totals, which go on growing, whenever they change.
+            totals: counts that another path has begun, to be gone on with; None: this path's own.
         """
         self.teacher = teacher
         self.ledger = ledger
         self.seed = seed
         self.repair = repair
-        self.totals = CallTotals()
+        self.totals = CallTotals() if totals is None else totals
         self.versions: dict[str, set[str]] = {}
         """Prompt's name -> the versions of its wording that were asked."""
         self.budget = budget or Budget(Caps())
         self._on_change = on_change
+        self._limits = (in_flight, give_up_after)
         self._fetcher = Fetcher(
             teacher, ledger, self.budget, self.totals, in_flight=in_flight, give_up_after=give_up_after
         )
@@ -109,6 +112,16 @@ class Caller:
         if n > 1:
             await self._fetcher.begin_together(wanted)
         return await _all([self._sample(prompt, one) for one in wanted])
+
+    def to(self, teacher: Teacher) -> "Caller":
+        """Return the path to another teacher, on the same ledger and budget; its calls are counted with this one's."""
+        in_flight, give_up_after = self._limits
+        made = Caller(
+            teacher, self.ledger, in_flight=in_flight, seed=self.seed, repair=self.repair,
+            give_up_after=give_up_after, budget=self.budget, on_change=self._on_change, totals=self.totals,
+        )  # fmt: skip
+        made.versions = self.versions
+        return made
 
     async def _sample(self, prompt: Prompt[T], wanted: Request) -> Answered[T]:
         answer = await self._answer(prompt, wanted)

@@ -4,8 +4,9 @@ import asyncio
 import random
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
 from lessons.errors import InputError
@@ -48,6 +49,9 @@ class LocalTeacher:
     """CPU threads while a batch is computed; 0 leaves the number to torch."""
     max_input_tokens: int = 0
     """A longer prompt fails, alone; 0 allows whatever the model has positions for."""
+    adapter: str = ""
+    """A folder with a LoRA adapter as PEFT saves it (adapter_config.json, adapter_model.safetensors), trained on this
+    model; "" for the model as it is."""
     prices: Prices | None = operational(None)
     """USD per million tokens, where the machine's time is to be counted; null: the cost is not known."""
     label: str = ""
@@ -82,6 +86,16 @@ class LocalTeacher:
     def in_flight(self) -> int:
         """Four batches: one is computed, and of the others the next is chosen by length."""
         return 4 * self.batch
+
+    def with_adapter(self, folder: Path) -> "LocalTeacher":
+        """Return the teacher with a LoRA adapter on its weights. It has a name of its own, and loads a copy of its own.
+
+        Raises:
+            InputError: this one has an adapter already.
+        """
+        if self.adapter:
+            raise InputError("teacher.adapter: a teacher with an adapter cannot take another one; leave it out")
+        return replace(self, adapter=str(folder), label="")
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Answer one chat.
@@ -133,7 +147,7 @@ class LocalTeacher:
 
     @cached_property
     def _weights(self) -> Weights:
-        return Weights(self.model)
+        return Weights(self.model, self.adapter)
 
     @cached_property
     def _name(self) -> str:

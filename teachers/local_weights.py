@@ -44,6 +44,8 @@ class Weights:
 
     model: str
     """A folder, or the hub's id."""
+    adapter: str = ""
+    """A folder with a LoRA adapter in safetensors; "" for none."""
 
     @property
     def place(self) -> str:
@@ -52,11 +54,20 @@ class Weights:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content id of the weights, cheap: their names, sizes and 128 kB of each; of the hub, the commit.
+        """Content id of the weights, cheap: their names, sizes and 128 kB of each; of the hub, the commit. An adapter's
+        own files count where there is one.
 
         Raises:
             InputError: no such folder, no safetensors, or the hub does not answer.
         """
+        if not self.adapter:
+            return self._of_model
+        config, weights = adapter_files(self.adapter)
+        told = hashlib.sha256(config.read_bytes()).hexdigest()
+        return content_id("adapted", model=self._of_model, config=told, weights=_sampled(weights))
+
+    @cached_property
+    def _of_model(self) -> str:
         folder = self._folder
         if folder is None:
             return content_id("hub", model=self.model, commit=self._commit)
@@ -136,7 +147,11 @@ def load(weights: Weights, precision: Precision, device: Device) -> LoadedModel:
         if not tokenizer.chat_template:
             raise InputError(f"teacher.model {weights.model}: has no chat template; use an instruct model, or add one")
         dtype = _dtype(precision, where)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **known)
+        # An adapter is merged in float32 and rounded once: small steps of it would be lost otherwise.
+        first = torch.float32 if weights.adapter else dtype
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=first, use_safetensors=True, **known)
+        if weights.adapter:
+            model = _with_adapter(model, weights.adapter).to(dtype)
         model = model.to(where).eval().requires_grad_(False)
     except InputError:
         raise
@@ -150,6 +165,29 @@ def load(weights: Weights, precision: Precision, device: Device) -> LoadedModel:
     padding = min(stops) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(model, tokenizer, frozenset(stops), padding, positions)
+
+
+def adapter_files(adapter: str) -> tuple[Path, Path]:  # (configuration, weights)
+    """Return the files of a LoRA adapter.
+
+    Raises:
+        InputError: the folder has not both of them.
+    """
+    folder = Path(adapter).expanduser()
+    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    if not config.is_file() or not weights.is_file():
+        raise InputError(
+            f"teacher.adapter {adapter}: is no LoRA adapter, which has adapter_config.json and adapter_model.safetensors"
+        )
+    return config, weights
+
+
+def _with_adapter(model: Any, adapter: str) -> Any:
+    from peft import PeftModel
+
+    config, _ = adapter_files(adapter)
+    adapted: Any = PeftModel.from_pretrained(model, config.parent, use_safetensors=True)
+    return adapted.merge_and_unload()
 
 
 def _safetensors(folder: Path) -> list[Path]:

@@ -50,6 +50,8 @@ class ReplayTeacher:
 
     prices: ClassVar[Prices] = FREE
     """What was paid was paid for the recorded run."""
+    examined: ClassVar[bool] = False
+    """The recorded run has examined its teacher: it sits no exam before round 1."""
 
     @property
     def name(self) -> str:

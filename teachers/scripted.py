@@ -34,6 +34,8 @@ class ScriptedTeacher:
 
     prices: ClassVar[Prices] = FREE
     """A program costs nothing."""
+    examined: ClassVar[bool] = False
+    """Fixed replies say nothing of what a teacher can: it sits no exam before round 1."""
 
     @cached_property
     def requests(self) -> list[_Request]:

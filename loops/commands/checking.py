@@ -40,7 +40,7 @@ def new_method(
 @app.command()
 def doctor(
     recipe: Annotated[
-        Path | None, typer.Argument(help="Check this recipe's teacher too, by a few short calls.")
+        Path | None, typer.Argument(help="Check this recipe's teachers too, by a few short calls.")
     ] = None,
     reap: Annotated[bool, typer.Option("--reap", help="End the servers that dead runs have left behind.")] = False,
     as_json: AsJson = False,
@@ -56,7 +56,7 @@ def doctor(
     if recipe is not None:
         from loops.recipe import load
 
-        found += run_async(look.check_teacher(load(recipe).make_teacher()))
+        found += run_async(look.check_recipe(load(recipe)))
     print_json([check._asdict() for check in found]) if as_json else print(checks_text(found))  # noqa: T201 - answer
     if any(not check.ok for check in found):
         raise typer.Exit(1)

@@ -1,27 +1,20 @@
 """What a recipe would ask of its teacher: requests, tokens, dollars, as ranges, before anything is paid for."""
 
 import math
-from collections import Counter
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from lessons.errors import TeacherError, TutelageError
 from lessons.records import Record
-from lessons.skills import SkillCatalog
 from loops.asking import run_async, shared_cache
-from loops.catalog.stages import given_catalog
-from loops.catalog.writing import joined, label, planned, with_labels, write_catalog
-from loops.costs.rehearsing import STUDENT_SAYS, Setting, rehearse_round
+from loops.costs.parts import Part, Range, examined_teacher, judged, labelled, rounds
+from loops.costs.rehearsing import Setting
 from loops.exams.freezing import without_overlap
 from loops.graders.base import AskingGrader
 from loops.recipe import Recipe
-from loops.tasks.base import Split, Task
+from loops.tasks.base import Task
 from loops.views.text import View
-from loops.work import PARTS
 from teachers.base import HoldingTeacher, Usage
 from teachers.calls import Caller
 from teachers.ledger import Ledger
@@ -31,10 +24,6 @@ from teachers.rehearsal import Need, Rehearsal, mean_completion
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-REHEARSED = 200
-"""Attempts that a round is rehearsed on, at most; what it asks of more is taken to grow with their number."""
-ROUNDS = 3
-"""Rounds that are rehearsed, at most; what comes after is taken to be as the average of them."""
 FAILING = (0.1, 1.0)
 """Share of the attempts that fail, where nobody says: a student that fails less has little to learn."""
 PER_BYTE = (0.2, 0.45)
@@ -42,17 +31,6 @@ PER_BYTE = (0.2, 0.45)
 prompts on GSM8K, 0.43 on its worked formulas alone."""
 PER_TURN = 8
 """Tokens that a chat template adds to a turn, about."""
-
-
-class Range(NamedTuple):
-    """At least and at most."""
-
-    low: float
-    high: float
-
-    def plus(self, other: "Range") -> "Range":
-        """Return both added up."""
-        return Range(self.low + other.low, self.high + other.high)
 
 
 class Row(Record, frozen=True, kw_only=True):
@@ -86,20 +64,11 @@ class Estimate(View, frozen=True, kw_only=True):
         return rendered(self)
 
 
-class _Part(NamedTuple):
-    """What one kind of prompt took in the rehearsal, and how often the run does as much."""
-
-    stage: str
-    prompt: str
-    need: Need
-    times: Range
-
-
 class _Reckoner(NamedTuple):
     prices: Prices | None
     per_byte: Range
 
-    def row(self, part: _Part) -> Row:
+    def row(self, part: Part) -> Row:
         stage, prompt, need, (low, high) = part
         requests = Range(math.floor(need.requests * low), math.ceil(need.requests * high))
         frame = PER_TURN * need.turns
@@ -148,100 +117,28 @@ async def _estimate(recipe: Recipe, failing: Range, calls: int, *, told: bool) -
         task = recipe.make_task()
         split, _ = without_overlap(task.split(recipe.of_split))
         how = [f"no call was made; {_share(failing, told)}"] if not real else [_share(failing, told)]
-        askers = {stage: Rehearsal(real, ledger, calls) for stage in ("start", "diagnose", "teach")}
-        split, catalog = await _labelled(recipe, task, split, askers["start"])
-        parts = [_Part("start", name, need, Range(1, 1)) for name, need in askers["start"].needs.items()]
-        parts += await _rounds(Setting(recipe, task, split, catalog), askers, failing, how)
+        askers = {stage: Rehearsal(real, ledger, calls) for stage in ("start", "preflight", "diagnose", "teach")}
+        split, catalog = await labelled(recipe, task, split, askers["start"])
+        setting = Setting(recipe, task, split, catalog)
+        of_teacher = await examined_teacher(setting, teacher, askers["preflight"], how)
+        once = ("start", "preflight")
+        parts = [Part(stage, name, need, Range(1, 1)) for stage in once for name, need in askers[stage].needs.items()]
+        parts += await rounds(setting, askers, failing, how)
         measured = next((ratio for asker in askers.values() if (ratio := asker.per_byte())), None)
         reckoner = _Reckoner(prices, Range(*PER_BYTE) if measured is None else Range(0.9 * measured, 1.1 * measured))
         if measured is not None:
             how.append(f"{calls} sample calls of each prompt: {measured:.2f} tokens a byte of prompt")
-        rows = tuple(reckoner.row(part) for part in parts)
-        judged = await _judged(recipe, task, split, how)
         of_judge = _Reckoner(_judge_prices(task, prices), reckoner.per_byte)
-        rows += tuple(of_judge.row(part) for part in judged)
+        parts += await judged(setting, of_teacher, how)
+        rows = tuple((of_judge if part.stage in ("judge", "filter") else reckoner).row(part) for part in parts)
     how += _left_out(prices)
     known = prices if all(row.usd is not None for row in rows) else None
     return _summed(teacher.name, rows, known, how)
 
 
-async def _judged(recipe: Recipe, task: Task, split: Split, how: list[str]) -> list[_Part]:
-    """Rehearse a grader that asks a teacher: on each attempt at a train problem, and on each exam's."""
-    grader, asker = task.grader, Rehearsal()
-    if not isinstance(grader, AskingGrader):
-        return []
-    sample = split.train[:REHEARSED]
-    await grader.grade_by_asking([(problem, problem.solution or STUDENT_SAYS) for problem in sample], asker)
-    examined = min(recipe.examine.per_round or len(split.train), len(split.train)) * recipe.examine.samples
-    exams = (recipe.rounds + 1) * (len(split.held_out) + len(split.gate)) + 2 * len(split.final)
-    exams += len(split.held_out) if recipe.examine.noise else 0
-    times = (recipe.rounds * examined + exams) / len(sample)
-    how.append("the grader's judging of attempts and exams is in it; of lessons (the filter `verified`) it is not")
-    return [_Part("judge", name, need, Range(times, times)) for name, need in asker.needs.items()]
-
-
 def _judge_prices(task: Task, prices: Prices | None) -> Prices | None:
     own = task.grader.teacher if isinstance(task.grader, AskingGrader) else None
     return prices if own is None else prices_of(own)
-
-
-async def _labelled(recipe: Recipe, task: Task, split: Split, asker: Rehearsal) -> tuple[Split, SkillCatalog]:
-    """Rehearse the catalogue and the labels, where neither the recipe nor the task brings them."""
-    given = given_catalog(recipe, task, (*split.train, *split.pool))
-    catalog = given.catalog if given else None
-    if catalog is None:
-        catalog = (await write_catalog(split.train, asker, recipe.diagnose.skill_sample, Random(recipe.seed))).catalog
-    parts = {name: getattr(split, name) for name in PARTS}
-    known = given.labels if given else {}
-    every = [problem for part in parts.values() for problem in part]
-    plan = planned(every, catalog, known, recipe.diagnose.agreement_sample, recipe.seed)
-    labels = joined(known, await label(plan, asker, catalog, Counter()))
-    skills = {key: one.skills for key, one in labels.items()}
-    return Split(**{name: tuple(with_labels(part, skills)) for name, part in parts.items()}), catalog
-
-
-async def _rounds(setting: Setting, askers: Mapping[str, Rehearsal], failing: Range, how: list[str]) -> list[_Part]:
-    """Rehearse a round with all attempts failed, and with half of them, and draw the line through both."""
-    recipe, split = setting.recipe, setting.split
-    examined = min(recipe.examine.per_round or len(split.train), len(split.train)) * recipe.examine.samples
-    size, rounds = min(REHEARSED, examined), min(ROUNDS, recipe.rounds)
-    found: list[_Part] = []
-    for stage in ("diagnose", "teach"):
-        if stage == "diagnose" and recipe.diagnose.by == "needed":
-            continue
-        whole, half = askers[stage], Rehearsal()
-        try:
-            for index in range(1, rounds + 1):
-                await rehearse_round(setting, whole, index, size=size, failed=size, stage=stage)
-                await rehearse_round(setting, half, index, size=size, failed=size // 2, stage=stage)
-        except TeacherError:  # of a sample call, and fatal: a wrong key, an unknown model
-            raise
-        except (AttributeError, TypeError, ValueError, LookupError, TutelageError) as error:
-            how.append(f"{stage} is not reckoned: it cannot be rehearsed ({type(error).__name__}: {error})")
-            continue
-        for name, need in whole.needs.items():
-            other = half.needs.get(name, Need()).requests
-            by_failure = (need.requests - other) / (size - size // 2)
-            by_attempt = need.requests / size - by_failure
-            asked = [examined * max(0.0, by_attempt + by_failure * share) for share in failing]
-            if stage == "diagnose":
-                asked = [
-                    count + rounds * min(recipe.diagnose.check_right, examined * (1 - share))
-                    for count, share in zip(asked, failing, strict=True)
-                ]
-            times = [recipe.rounds / rounds * count / max(1, need.requests) for count in asked]
-            found.append(_Part(stage, name, need, Range(min(times), max(times))))
-            if need.unread:
-                how.append(f"{name}: it has no example, so what follows its replies is not counted")
-    if recipe.diagnose.form == "apart":
-        how.append("no failure is taken to be of form alone (cut off, no answer that can be read): those ask for less")
-    if recipe.diagnose.difficult is not None:
-        how.append("what fails is what its rewards call difficult; the scorer's own work is not in it")
-    how.append(
-        f"rehearsed on {size:,} attempts of {examined:,} a round and {rounds} of {recipe.rounds} rounds; what is asked "
-        "is taken to grow with them"
-    )
-    return found
 
 
 def _completion(need: Need, per_byte: float) -> Range:

@@ -1,4 +1,4 @@
-"""The record of a round's contamination: what it trains on, held against every exam problem."""
+"""Records of a round's contamination (what it trains on, held against every exam problem) and of the teacher's exam."""
 
 from typing import Literal
 
@@ -54,3 +54,45 @@ class Contamination(Record, frozen=True, kw_only=True):
     def share(self) -> float:
         """Share of the rows with a run of 13 words of an exam problem, in [0, 1]; to be read beside `baseline`."""
         return self.rows.get("13-gram", 0) / self.lessons if self.lessons else 0.0
+
+
+class TeacherSkill(Record, frozen=True, kw_only=True):
+    """How a teacher did on the problems of one skill."""
+
+    graded: int
+    right: int
+    low: float
+    high: float
+    """Wilson's 95 % interval of the share that is right."""
+
+
+class TeacherExam(Record, frozen=True, kw_only=True):
+    """`rounds/00/teacher.json`: how the teacher did on train problems that it solved itself, before it taught any."""
+
+    teacher: str
+    """Its name."""
+    asked: int
+    """Problems that it was to solve."""
+    graded: int
+    """Of these, those whose reply could be graded."""
+    right: int
+    low: float
+    high: float
+    """Wilson's 95 % interval of the share of the graded ones that is right."""
+    skills: dict[str, TeacherSkill]
+    """By the first skill that a problem needs; "" where it has none."""
+    lost: dict[str, int]
+    """Why there was nothing to grade (empty, refused, truncated, failed) -> replies."""
+    student: float
+    """What the student of round 0 had on such problems: its accuracy in the exam by skill, each skill as often as it is
+    among the graded problems; in [0, 1]."""
+
+    @property
+    def share(self) -> float:
+        """Share of the graded ones that is right, in [0, 1]; 0 where none was graded."""
+        return self.right / self.graded if self.graded else 0.0
+
+    @property
+    def behind(self) -> bool:
+        """Whether it is not better than the student that it is to teach."""
+        return self.graded > 0 and self.share <= self.student

@@ -10,6 +10,7 @@ from lessons.records import Record
 from loops.export.cards import model_card
 from loops.export.placing import put_in_place
 from loops.reading import RoundView, RunView
+from loops.remembering import NAME
 from students.adapters import LORA_CONFIG, LORA_WEIGHTS
 
 
@@ -40,6 +41,10 @@ def export_student(
     run = RunView.of(path)
     turn = _turn(run, index)
     assert turn.learned is not None
+    if not turn.learned.learned.adapter:
+        raise InputError(
+            f"{run.path}: round {turn.index} trained no weights: the student is the base model{_with(turn)}"
+        )
     weights = turn.folder / "student" / turn.learned.learned.adapter
     if not weights.is_dir():
         raise InputError(f"{weights}: the student's weights are not in the run folder any more")
@@ -49,6 +54,8 @@ def export_student(
         raise InputError(f"{run.path}: round {turn.index} trained all weights (rank 0), not an adapter: export model")
     with put_in_place(folder) as work:
         (_merge if merged else _copy)(weights, base, work)
+        if turn.learned.memory is not None:
+            shutil.copyfile(turn.folder / "student" / NAME, work / NAME)
         card = model_card(run, turn.index, merged=merged, base=base, license_id=license)
         (work / "README.md").write_text(card, encoding="utf-8")
     return ExportedStudent(folder=str(folder), round=turn.index, merged=merged)
@@ -66,6 +73,11 @@ def _turn(run: RunView, index: int | None) -> RoundView:
     if not kept:
         raise InputError(f"{run.path}: no round's student was kept: there is none to export")
     return kept[-1]
+
+
+def _with(turn: RoundView) -> str:
+    held = turn.learned is not None and turn.learned.memory is not None
+    return f", with what it remembers in its prompt ({turn.folder / 'student' / NAME})" if held else ""
 
 
 def _copy(weights: Path, base: str, into: Path) -> None:

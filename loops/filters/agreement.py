@@ -20,6 +20,7 @@ class Agreement:
     The agreed answer becomes the reference answer of a problem that has none. A tie between groups is no agreement.
     """
 
+    paper: ClassVar[str] = "arXiv:2510.10023"
     at_least: int = 2
     """Solutions that must end in one answer for the problem to be kept; 2 (of 3) as in STAT."""
     compares: ClassVar[bool] = True

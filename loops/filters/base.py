@@ -3,17 +3,19 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
 from lessons.errors import GradeError
 from lessons.graders.base import Grade, Grader
-from lessons.records import Check, Dropped, Lesson
+from lessons.records import Check, Dropped, Lesson, Problem
 
 if TYPE_CHECKING:
     from loops.exams.index import ExamIndex
     from loops.scores import Scores
+    from teachers.calls import Asker
+    from teachers.prompts.rating import Rating
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,12 @@ class Context:
     """The same problems by their runs of words; None where there is no exam to keep away from."""
     grades: Mapping[str, Grade | GradeError] = field(default_factory=dict[str, Grade | GradeError])
     """Id of a lesson -> what the grader says of it, where it was asked beforehand."""
-
+    earlier: Sequence[Lesson] = ()
+    """The lessons of earlier rounds whose student was kept, oldest first; `trained` are their ids."""
+    problems: Sequence[Problem] = ()
+    """The train problems."""
+    ratings: "Mapping[str, Rating | str]" = field(default_factory=dict[str, "Rating | str"])
+    """Id of a lesson -> how good a teacher finds it, or why it did not say, for a filter that has asked beforehand."""
     scores: "Scores | None" = None
     """How probable the student finds texts; None where there is no student to be asked (an estimate)."""
 
@@ -62,6 +69,32 @@ class Filter(Protocol):
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> Sequence[Lesson | Drop]:
         """Return for each candidate, in order, the candidate (changed where the filter adds something) or a Drop."""
+        ...
+
+
+@runtime_checkable
+class AskingFilter(Filter, Protocol):
+    """A filter that asks a teacher. What the replies come to stands in `Context.ratings` when it judges."""
+
+    async def ratings(self, lessons: Sequence[Lesson], asker: "Asker") -> "Mapping[str, Rating | str]":
+        """Return for the id of each lesson what a teacher says of it, or why it says nothing.
+
+        Raises:
+            TeacherError: fatal: no call of this run can succeed.
+        """
+        ...
+
+
+@runtime_checkable
+class CheckedFilter(Filter, Protocol):
+    """A filter that needs something of the machine: a model in a folder."""
+
+    def check(self) -> None:
+        """Refuse to begin where it is not there.
+
+        Raises:
+            InputError: says what is lacking.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lessons.records import Lesson
 from loops.exams.embedding import Meaning, TextEncoder
@@ -16,6 +17,7 @@ class Contamination:
     """Keeps candidates that share no run of 13 words with a problem of the held-out set, the gate or the final exam
     (GPT-3's check of its test sets, arXiv 2005.14165, appendix C), and that mean something else than each of them."""
 
+    paper: ClassVar[str] = "arXiv:2005.14165"
     words: bool = True
     """Drop by runs of 13 words; an exam question of 8 to 12 words counts as a whole."""
     wording: bool = False
@@ -31,6 +33,15 @@ class Contamination:
     def __post_init__(self) -> None:
         if not 0 < self.cosine <= 1:
             raise ValueError(f"cosine must be above 0 and at most 1, got {self.cosine}")
+
+    def check(self) -> None:
+        """Refuse to begin without the model, where one is named.
+
+        Raises:
+            InputError: there is no such model.
+        """
+        if self.model:
+            TextEncoder(self.model)
 
     def meaning(self, exams: ExamIndex) -> Meaning | None:
         """Return how nearness in meaning is told; None where no model is named.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lessons.records import Lesson
 from loops.filters.base import Context, Drop, normal
@@ -13,6 +14,7 @@ __all__ = ["Duplicate"]
 class Duplicate:
     """Keeps the first of each prompt and completion; case and white space do not count."""
 
+    paper: ClassVar[str] = "our own: exact duplicates"
     per_question: int = 0
     """Lessons at most on one question, first come; 0 sets no bound."""
     earlier: bool = False

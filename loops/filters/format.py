@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lessons.records import Lesson
 from loops.filters.base import Context, Drop
@@ -16,12 +17,13 @@ _LEFT_OVER = re.compile(r"<\|[a-z_]{1,30}\|>|</?think>|\[/?INST\]", re.IGNORECAS
 class Format:
     """Keeps candidates that end in a readable final answer (a critique: in a verdict) and have a sensible length."""
 
+    paper: ClassVar[str] = "our own: the form of a lesson"
     least: int = 1
     """Characters of a completion, at least."""
     most: int = 4000
     """Characters of a completion, at most."""
     answer: bool = True
-    """Ask for a final answer that the grader can read."""
+    """Ask for a final answer that the grader can read; of a bad example (one to be made less likely) none is asked."""
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge each candidate by itself."""
@@ -37,8 +39,10 @@ class Format:
             return Drop("empty question")
         if found := _LEFT_OVER.search(lesson.completion):
             return Drop("left-over of the chat format", found.group(0))
+        if lesson.verdict is not None:
+            return lesson
         if lesson.provenance.method == "critique":
-            return lesson if lesson.verdict else Drop("no verdict")
-        return (
-            lesson if not self.answer or context.grader.read(lesson.completion) is not None else Drop("no final answer")
-        )
+            return Drop("no verdict")
+        if self.answer and lesson.desirable and context.grader.read(lesson.completion) is None:
+            return Drop("no final answer")
+        return lesson

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lessons.records import Lesson
 from loops.exams.contamination import exact
@@ -14,6 +15,8 @@ __all__ = ["Overlap"]
 class Overlap:
     """Keeps candidates whose question is no question of the held-out set, the gate or the final exam (case and spaces
     aside)."""
+
+    paper: ClassVar[str] = "our own: no question of an exam is taught"
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge each candidate by itself."""

@@ -21,6 +21,9 @@ class Rationale:
     """
 
     paper: ClassVar[str] = "arXiv:2212.10071"
+    teacher: ClassVar[str] = "step-by-step solutions, without sight of the answer"
+    student: ClassVar[str] = "nothing"
+    cost: ClassVar[str] = "1 call a lesson"
     samples: int = 1
     """Rationales for each problem: the paper's D (1 to 64; diverse reasoning)."""
     temperature: float = 0.7

@@ -58,7 +58,7 @@ class StatSyn:
         bank = by_skill(round.pool)
         pairs = every_pair(round.missed)
         if self.pairs:
-            shares = round.aim or round.profile.shares()
+            shares = round.aim(self.pairs * self.new) or round.profile.shares()
             pairs = pairs_for(self.pairs, round.missed, shares, self.target, round.rng)
         asked = [
             (attempt, skill, round.rng.sample(bank[skill], min(self.references, len(bank[skill]))))

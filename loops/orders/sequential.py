@@ -14,6 +14,7 @@ __all__ = ["Sequential"]
 class Sequential:
     """As the selector chose them: earlier rounds' lessons first, replayed ones spread evenly among the new."""
 
+    paper: ClassVar[str] = "our own: the selector's order"
     shuffles: ClassVar[bool] = False
 
     def order(self, lessons: Sequence[Lesson], choice: Choice) -> list[Lesson]:

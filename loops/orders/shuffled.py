@@ -14,6 +14,7 @@ __all__ = ["Shuffled"]
 class Shuffled:
     """A new random order for every epoch, drawn by the trainer."""
 
+    paper: ClassVar[str] = "our own: what training does by default"
     shuffles: ClassVar[bool] = True
 
     def order(self, lessons: Sequence[Lesson], choice: Choice) -> list[Lesson]:

@@ -21,6 +21,7 @@ from loops.report.plotting import Figure, title
 from loops.report.policy import policy, script_json
 from loops.report.spending import spending
 from loops.store import dump_yaml
+from loops.views.exams_text import teacher_told, teacher_warned
 from loops.views.gaps import Gaps, gaps
 from loops.views.missing import missing
 from loops.views.show import Funnel, Show, show
@@ -109,7 +110,7 @@ def page_of(data: PageData) -> str:
     """
     from markupsafe import Markup
 
-    run, view = data.run, data.view
+    run, view, examined = data.run, data.view, data.funnels.teacher_exam
     plotly = plotly_js() if data.figures else ""
     style = "\n".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     program = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -126,6 +127,9 @@ def page_of(data: PageData) -> str:
             view=view,
             missing=data.missing,
             catalog=run.catalog_info,
+            teacher_exam=examined,
+            teacher_told=teacher_told(examined) if examined else "",
+            teacher_warned=teacher_warned(examined) if examined else "",
             skill_rows={row.skill: row for row in view.skills},
             by_skill={row.skill: {exam.round: exam for exam in row.exams} for row in view.skills},
             gap_rounds=sorted({index for row in view.skills for index in row.gaps}),

@@ -1,6 +1,7 @@
 """The selector's port, and what every selector shares: the budget, and the rows that replay what is mastered."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
+from lessons.errors import InputError
 from lessons.records import Attempt, Lesson, Problem
 from lessons.skills import SkillProfile
 from students.base import Student, Training
 
 if TYPE_CHECKING:
-    from loops.scores import Scores
+    from loops.scores import Scores, Text
+    from loops.tasks.base import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +44,23 @@ class Choice:
     training: Training | None = None
     """How it is going to be trained, for selectors that train a pilot."""
     folder: Path | None = None
-    """Where a selector may keep what it makes on the way, such as a pilot's weights; the round's own."""
+    """Where a selector may keep what it makes on the way, such as a pilot's weights; the round's own. It is there again
+    when a stage that was stopped begins anew, so what lies in it is named by its content."""
+    folders: Sequence[Path] = ()
+    """The same of the earlier rounds, oldest first."""
+    task: "Task | None" = None
+    """What is learned; None where there is none (tests of selection alone)."""
     seed: int = 0
+
+    def asked(self, who: str) -> "Scores":
+        """Return what scores texts; `who` asks, for the error.
+
+        Raises:
+            InputError: there is no student to be asked.
+        """
+        if self.scores is None:
+            raise InputError(f"{who} goes by how probable the student finds texts, and there is no student here")
+        return self.scores
 
 
 class Selector(Protocol):
@@ -50,7 +68,8 @@ class Selector(Protocol):
 
     @property
     def budget(self) -> int:
-        """Rows that the student is trained on, replayed ones included; 0 sets no bound."""
+        """Rows of the round, replayed ones included; 0 sets no bound. Where training starts from the base model, the
+        lessons of earlier rounds come on top."""
         ...
 
     @property
@@ -67,14 +86,33 @@ class Selector(Protocol):
 class AimingSelector(Selector, Protocol):
     """A selector that gives each skill a part of the budget; methods may let the teacher's work go by the same."""
 
-    def shares(self, profile: SkillProfile) -> Mapping[str, float]:
-        """Return each skill's part, at least 0."""
+    def aim(self, choice: Choice, count: int) -> Mapping[str, float]:
+        """Return each skill's part of `count` lessons, at least 0."""
         ...
 
 
-def aim_of(selector: Selector, profile: SkillProfile) -> Mapping[str, float]:
-    """Return each skill's part of the budget by a selector's aim; none where it aims at no skill."""
-    return selector.shares(profile) if isinstance(selector, AimingSelector) else {}
+def aim_of(selector: Selector, choice: Choice, count: int) -> Mapping[str, float]:
+    """Return each skill's part of `count` lessons by a selector's aim; none where it aims at no skill."""
+    return selector.aim(choice, count) if isinstance(selector, AimingSelector) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgeted:
+    """The two knobs of every selector."""
+
+    budget: int = 0
+    """Rows of the round that the student is trained on, replayed ones included; 0 sets no bound."""
+    replay: float = 0.3
+    """Share of the round's rows that replay what the student masters, in [0, 1). Aiming at gaps without replay
+    forgets."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.replay < 1 or self.budget < 0:
+            raise ValueError("budget must be at least 0, replay in [0, 1)")
+
+    def replay_shares(self, choice: Choice) -> dict[str, float]:
+        """Return each skill's part of the replayed rows, in [0, 1]; empty for every skill alike."""
+        return {}
 
 
 def new_rows(budget: int, replay: float, candidates: int) -> int:
@@ -87,30 +125,63 @@ def replay_rows(new: int, replay: float) -> int:
     return round(new * replay / (1 - replay)) if 0 < replay < 1 else 0
 
 
-def by_shares(candidates: Sequence[Lesson], shares: Mapping[str, float], budget: int, rng: Random) -> list[Lesson]:
-    """Return `budget` candidates so that each skill's part is as near as can be to its share.
+def aimed_skill(lesson: Lesson) -> str:
+    """Return the skill that a lesson aims at; "" where it aims at none."""
+    return lesson.provenance.skill or ""
 
-    Parts are whole numbers by largest remainder; what a skill has not enough candidates for goes to the others by
-    their shares. Within a skill the choice is uniform. The order is shuffled. Each lesson's `share` is the
-    probability with which it was drawn.
+
+def by_shares(
+    candidates: Sequence[Lesson],
+    shares: Mapping[str, float],
+    budget: int,
+    rng: Random,
+    kind: Callable[[Lesson], str] = aimed_skill,
+) -> list[Lesson]:
+    """Return `budget` candidates so that each kind's part is as near as can be to its share.
+
+    `kind`: what the shares are of, by default the skill that a lesson aims at. Parts are whole numbers by largest
+    remainder; what a kind has not enough candidates for goes to the others by their shares. Within a kind the choice is
+    uniform. The order is shuffled. Each lesson's `share` is the probability with which it was drawn.
     """
-    of_skill: dict[str, list[Lesson]] = {}
+    groups: dict[str, list[Lesson]] = {}
     for lesson in candidates:
-        of_skill.setdefault(lesson.provenance.skill or "", []).append(lesson)
-    quotas = allocate({skill: len(rows) for skill, rows in of_skill.items()}, shares, budget)
+        groups.setdefault(kind(lesson), []).append(lesson)
+    quotas = allocate({name: len(rows) for name, rows in groups.items()}, shares, budget)
     chosen: list[Lesson] = []
-    for skill, rows in of_skill.items():
-        quota = quotas[skill]
+    for name, rows in groups.items():
+        quota = quotas[name]
         drawn = rng.sample(range(len(rows)), quota)
         chosen += [msgspec.structs.replace(rows[index], share=quota / len(rows)) for index in sorted(drawn)]
     rng.shuffle(chosen)
     return chosen
 
 
-def allocate(available: Mapping[str, int], shares: Mapping[str, float], budget: int) -> dict[str, int]:
-    """Return how many of each skill to take: budget by shares, never more than there are.
+def foremost(
+    candidates: Sequence[Lesson], worth: Sequence[float], count: int, *, least: float = -math.inf
+) -> list[Lesson]:
+    """Return up to `count` candidates of the highest worth, highest first; in whatever order they came.
 
-    Skills without a share get rows only when those with one have run out.
+    worth: [candidate]; one of `least` or below, or nan, is never taken. Ties go by the lessons' ids.
+    """
+    places = [place for place, value in enumerate(worth) if value > least]
+    names = {place: candidates[place].id for place in places}
+    return [candidates[place] for place in sorted(places, key=lambda p: (-worth[p], names[p]))[:count]]
+
+
+def part_of(fraction: float, candidates: int, budget: int) -> int:
+    """Return how many rows a fraction of the candidates is within the budget: at least one of any."""
+    return min(budget, math.ceil(fraction * candidates))
+
+
+def texts_of(lessons: Sequence[Lesson]) -> "list[Text]":
+    """Return what a student is asked to score of lessons: the prompt, and the completion after it."""
+    return [(lesson.prompt, lesson.completion) for lesson in lessons]
+
+
+def allocate(available: Mapping[str, int], shares: Mapping[str, float], budget: int) -> dict[str, int]:
+    """Return how many of each skill (or other kind) to take: budget by shares, never more than there are.
+
+    Kinds without a share get rows only when those with one have run out.
     """
     budget = min(budget, sum(available.values()))
     taken = dict.fromkeys(available, 0)

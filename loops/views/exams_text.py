@@ -1,6 +1,6 @@
 """What a reader must know of an exam's figure, in one phrase each: the same words in a run's lines and in its views."""
 
-from loops.exams.records import Contamination
+from loops.exams.records import Contamination, TeacherExam
 from loops.records import ChosenOn, FinalExam
 from loops.views.text import interval, p_value, percent, points
 
@@ -19,6 +19,29 @@ def final_told(exam: FinalExam) -> str:
         )
     again = f"   sat by {exam.looks} students so far" if exam.looks > 1 else ""
     return f"{told}   nothing was chosen on it{again}"
+
+
+def teacher_told(exam: TeacherExam) -> str:
+    """Return how many train problems the teacher solves itself."""
+    told = "none of the teacher's own solutions could be graded"
+    if exam.graded:
+        told = f"the teacher itself solves {exam.right:,} of {exam.graded:,}  {interval(exam.low, exam.high)}"
+    unsure = exam.asked - exam.graded - sum(exam.lost.values())
+    lost = [f"{count:,} {reason}" for reason, count in sorted(exam.lost.items(), key=lambda row: (-row[1], row[0]))]
+    lost += [f"{unsure:,} could not be graded"] if unsure else []
+    return told + (f"   not counted: {', '.join(lost)}" if lost else "")
+
+
+def teacher_warned(exam: TeacherExam) -> str:
+    """Return what a reader must know of a teacher's exam, a sentence; "" where there is nothing."""
+    if not exam.graded:
+        return "nobody knows whether the teacher can solve what it is to teach"
+    if exam.behind:
+        return (
+            f"the teacher is not better than the student, which has {percent(exam.student)} right in the exam on such "
+            "problems: it may have nothing to teach"
+        )
+    return ""
 
 
 def chosen_told(by: ChosenOn, *, final: bool) -> str:

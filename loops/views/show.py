@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lessons.records import Lesson, Record
-from loops.exams.records import Contamination
+from loops.exams.records import Contamination, TeacherExam
 from loops.reading import RoundView, RunView
 from loops.records import Change
 from loops.views.diagnosis import Diagnosed, diagnosed
@@ -85,6 +85,8 @@ class Funnel(Record, frozen=True, kw_only=True):
     next_stage: str | None
     """The stage that runs now or would run next; None where the round is done."""
     loss: Loss | None
+    memory: str | None
+    """What the student that the round made remembers in its prompt, for people; None where it has no memory."""
     outcome: Outcome | None
 
 
@@ -120,6 +122,8 @@ class Show(View, frozen=True, kw_only=True):
     """What the folder lacks, a sentence each; empty for a whole finished run."""
     rounds: tuple[Funnel, ...]
     teacher: tuple[Spent, ...]
+    teacher_exam: TeacherExam | None = None
+    """How the teacher did on train problems that it solved itself; null where it sat no exam."""
 
     def render(self) -> "RenderableType":
         """Return the view for a terminal."""
@@ -158,7 +162,14 @@ def show(path: Path | str | RunView) -> Show:
         missing=missing(run),  # after the files are read: what is damaged is known by then
         rounds=rounds,
         teacher=spent,
+        teacher_exam=teacher_exam(run),
     )
+
+
+def teacher_exam(run: RunView) -> TeacherExam | None:
+    """Return how the run's teacher did in its exam; None where it sat none, and in runs of older versions."""
+    first = run.round(0)
+    return run.faults.record(first.folder / "teacher.json", TeacherExam) if first else None
 
 
 def funnel(turn: RoundView) -> Funnel:
@@ -190,6 +201,7 @@ def funnel(turn: RoundView) -> Funnel:
         stages=tuple(Stage(name=name, seconds=marker.seconds) for name, marker in turn.markers.items()),
         next_stage=turn.next_stage,
         loss=loss_of(turn),
+        memory=turn.memory.told if turn.memory is not None else None,
         outcome=_outcome(turn),
     )
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
+from loops.exams.records import TeacherExam
 from loops.views.diagnosis import phrases
-from loops.views.exams_text import alike
+from loops.views.exams_text import alike, teacher_told, teacher_warned
 from loops.views.missing import lacks, stands
 from loops.views.show import Drop, Funnel, Outcome, Show, Spent
 from loops.views.text import count, dollars, duration, interval, one_line, p_value, percent, points, styled
@@ -27,8 +28,10 @@ def rendered(view: Show) -> "RenderableType":
         parts += _lines(row)
     if not view.rounds:
         parts.append(styled("no round has begun"))
+    if view.teacher or view.teacher_exam:
+        parts += [styled("teacher", "bold"), *_examined(view.teacher_exam)]
     if view.teacher:
-        parts += [styled("teacher", "bold"), *(_spent(row) for row in view.teacher), _total(view.teacher)]
+        parts += [*(_spent(row) for row in view.teacher), _total(view.teacher)]
     return Group(*parts)
 
 
@@ -56,6 +59,8 @@ def _lines(row: Funnel) -> "list[RenderableType]":
             f"{count(row.loss.steps)} steps on {count(row.loss.lessons)} lessons   "
             f"loss {row.loss.first:.2f} > {row.loss.last:.2f}   {count(row.loss.trained_tokens)} trained tokens"
         )
+    if row.memory is not None:
+        told["learn"] = f"{told.get('learn', '')}   remembers {row.memory}".strip()
     if row.outcome is not None:
         told["exam"] = _exam(row.outcome)
     order = [*took, *(name for name in told if name not in took)]
@@ -94,6 +99,13 @@ def _below(told: str) -> "Text":
 
 def _drop(word: str, drop: Drop) -> "Text":
     return styled(f"  {'':<9} {'':>9}     {word} {drop.count:>6,}  {one_line(drop.by, 40)}: {one_line(drop.reason)}")
+
+
+def _examined(exam: TeacherExam | None) -> "list[Text]":
+    if exam is None:
+        return []
+    warned = teacher_warned(exam)
+    return [styled(f"  {teacher_told(exam)}")] + ([styled(f"  {warned}", "yellow")] if warned else [])
 
 
 def _spent(row: Spent) -> "Text":

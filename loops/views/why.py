@@ -225,7 +225,8 @@ def _paid(run: RunView, ids: set[str]) -> dict[str, bool]:
 
 def _objective(run: RunView) -> str:
     train = run.recipe.get("train")
-    return str(cast(dict[str, Any], train).get("objective", "")) if isinstance(train, dict) else ""
+    told: Any = cast(dict[str, Any], train).get("objective", "") if isinstance(train, dict) else ""
+    return str(cast(dict[str, Any], told).get("id", "") if isinstance(told, dict) else told)
 
 
 def prompt_text(messages: tuple[Message, ...]) -> str:

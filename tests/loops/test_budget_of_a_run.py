@@ -34,6 +34,7 @@ RECIPE = {
     "select": {"id": "uniform", "budget": 20, "replay": 0},
     "train": {"epochs": 1},
     "gate": {"rule": "always"},
+    "preflight": {"problems": 0},  # all calls counted here are the method's
 }
 
 

@@ -128,6 +128,7 @@ def recipe(server: LoopbackServer, **more: Any) -> dict[str, Any]:
         "train": {"epochs": 1},
         "gate": {"rule": "always"},
         "diagnose": {"form": "skill"},  # so that the teacher is asked about the tiny student's scribbles
+        "preflight": {"problems": 0},  # so that the faults fall on diagnoses and lessons
         **more,
     }
 

@@ -216,6 +216,7 @@ def test_what_a_privileged_teacher_saw_is_in_no_lessons_prompt(tmp_path: Path) -
         "method": {"id": "critique", "of": "all"},
         "filters": [],
         "diagnose": {"privileged": True, "form": "skill"},
+        "preflight": {"problems": 0},  # this teacher solves nothing
     }
     for method in ("rationale", {"id": "stat_sel", "references": 1, "rewrites": 1}):
         path = tmp_path / f"run-{len(str(method))}"

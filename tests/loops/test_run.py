@@ -181,7 +181,8 @@ def test_a_rejected_student_is_not_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_when_everything_is_dropped_the_round_says_why(tmp_path: Path) -> None:
-    recipe = resolve({**RECIPE, "teacher": {"kind": "rule_tutor", "error_rate": 1.0}, "diagnose": {"by": "needed"}})
+    wrong = {"teacher": {"kind": "rule_tutor", "error_rate": 1.0}, "preflight": {"problems": 0}}
+    recipe = resolve({**RECIPE, **wrong, "diagnose": {"by": "needed"}})
     with pytest.raises(RoundError, match="round 1: no lesson is left to train on; most were dropped by verified"):
         Run.start(recipe, tmp_path / "r").to_the_end()
 

@@ -119,5 +119,5 @@ def test_knobs_out_of_range_are_refused(knobs) -> None:
 
 
 def test_an_unknown_way_to_share_is_refused() -> None:
-    with pytest.raises(ValueError, match="by must be one of gap, count, got 'gaps'"):
+    with pytest.raises(ValueError, match="by must be one of gap, count, learnable, got 'gaps'"):
         ByProfile(by="gaps")

@@ -62,3 +62,18 @@ def one_step() -> Training:
         epochs=1, learning_rate=1e-3, batch_size=6, micro_batch_size=6, rank=4, warmup=0.0, order="sequential",
         precision="float32",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pairs(lesson: Callable[..., Lesson]) -> list[Lesson]:
+    """Each word against the same word that begins with a z."""
+    return [lesson(f"say {word}", word, rejected=f"z{word[1:]}") for word in WORDS]
+
+
+@pytest.fixture(scope="session")
+def steady() -> Training:
+    """Plain steps: one rate, no warm-up, the lessons' order."""
+    return Training(
+        epochs=2, learning_rate=1e-2, batch_size=6, micro_batch_size=6, rank=4, warmup=0.0, schedule="constant",
+        order="sequential", precision="float32",
+    )  # fmt: skip

@@ -125,9 +125,9 @@ def test_the_losses_are_those_of_trl_itself(
 def test_trls_own_head_which_a_gpu_uses_gives_the_same_losses(
     student: HFStudent, lessons: list[Lesson], one_step: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from students import learning
+    from students import trainer
 
-    class WithTheirHead(learning.trainer_class()):  # type: ignore[misc]
+    class WithTheirHead(trainer.trainer_class()):  # type: ignore[misc]
         def __init__(self, **more: object) -> None:
             super().__init__(**more)
             self.own_head = False
@@ -135,7 +135,7 @@ def test_trls_own_head_which_a_gpu_uses_gives_the_same_losses(
     light = [msgspec.structs.replace(each, weight=0.5 + place) for place, each in enumerate(lessons)]
     training = changed(one_step, epochs=4, micro_batch_size=2, learning_rate=1e-2)
     _, ours = student.learn(light, tmp_path, training)
-    monkeypatch.setattr(learning, "trainer_class", lambda: WithTheirHead)
+    monkeypatch.setattr(trainer, "trainer_class", lambda: WithTheirHead)
     _, theirs = student.learn(light, tmp_path, training)
     assert theirs.losses == pytest.approx(ours.losses, abs=1e-5)
     assert theirs.losses[-1] < theirs.losses[0]

@@ -166,7 +166,9 @@ PROBLEMS = {
 }
 BY_PROCESS = ("math", "code")
 """Graders that hand a text to other processes, and are tested against hostile texts on their own."""
-FILTERS = classes_of(loops.filters)
+BY_MODEL = ("ifd", "semantic_duplicate")
+"""Filters that have a model score or embed a text, and read nothing in it themselves."""
+FILTERS = {name: cls for name, cls in classes_of(loops.filters).items() if name not in BY_MODEL}
 
 
 def graded(name: str, text: str) -> object:

@@ -1,0 +1,1 @@
+"""Worlds in text that a student acts in, turn by turn."""
