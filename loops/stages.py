@@ -1,7 +1,7 @@
 """The stages of a round. Each is a function of what earlier stages wrote, and is done once."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,19 +16,19 @@ from loops.diagnosis.stage import diagnosed
 from loops.examining import of_round, sit
 from loops.exams import gate
 from loops.exams.auditing import audit_round
-from loops.filters.base import AskingFilter, Context, Filter, apply, normal
+from loops.filters.base import AskingFilter, Filter, apply
 from loops.filters.overlap import Overlap
 from loops.graders.base import AskingGrader
 from loops.grading import grades_for
-from loops.history import earlier_lessons, metrics_of, profile_of
+from loops.history import profile_of
 from loops.methods.base import Method
 from loops.orders.base import Order
 from loops.records import ExamMetrics, Marker, RoundLearned
 from loops.remembering import told, write_held, write_told
 from loops.replay import replayed
 from loops.round import Round
-from loops.scores import Scores
-from loops.selectors.base import Budgeted, Choice, Selector, aim_of, new_rows, replay_rows
+from loops.seeing import choice_of, context_of, round_of
+from loops.selectors.base import Budgeted, Selector, new_rows, replay_rows
 from loops.store import write_record
 from loops.work import Work
 from students.base import Student
@@ -74,7 +74,7 @@ def teach(work: Work, index: int, student: Student) -> Marker:
         made: list[Round] = []
 
         async def ask(caller: Caller) -> list[Lesson]:
-            round_ = _round(work, index, student, caller, work.folder.without(index, "method"))
+            round_ = round_of(work, index, student, caller, work.folder.without(index, "method"))
             made.append(round_)
             lessons = await method.teach(round_)
             round_.check_replies()
@@ -97,7 +97,7 @@ def sift(work: Work, index: int, student: Student) -> Marker:
     def do(folder: Path, counts: Counter[str]) -> None:
         lessons = work.read(index, "candidates.jsonl", Lesson)
         dropped = work.read(index, "dropped_by_method.jsonl", Dropped)
-        context = _context(work, index, work.scores(index, student))
+        context = context_of(work, index, work.scores(index, student))
         filters: list[tuple[str, Filter]] = [
             (spec["id"], work.recipe.make("filter", spec, f"filters[{place}]"))
             for place, spec in enumerate(work.recipe.filters)
@@ -128,41 +128,23 @@ def select(work: Work, index: int, student: Student) -> Marker:
         if not candidates and told(folder) is None:
             raise RoundError(_nothing_left(work, index))
         profile = profile_of(work, index)
-        rng = work.rng(index, "select")
         wanted = new_rows(selector.budget, selector.replay, len(candidates))
-        earlier = earlier_lessons(work, index)
-        choice = Choice(
-            profile=profile,
-            rng=rng,
-            index=index,
-            rounds=work.recipe.rounds,
-            profiles=[profile_of(work, one) for one in range(1, index + 1)],
-            attempts=work.read(index, "attempts.jsonl", Attempt),
-            earlier=earlier,
-            problems=work.split.train,
-            scores=work.scores(index, student),
-            student=student,
-            training=work.recipe.train,
-            folder=work.folder.round(index) / "select",
-            folders=[work.folder.round(one) / "select" for one in range(1, index)],
-            task=work.task,
-            seed=work.seed(index, "select"),
-        )
+        choice = choice_of(work, index, student)
         work.make_room()
         chosen = selector.select(candidates, wanted, choice) if candidates else []
         replay = replayed(
             replay_rows(len(chosen), selector.replay),
             attempts=choice.attempts,
-            earlier=earlier,
+            earlier=choice.earlier,
             profile=profile,
             instruction=work.task.instruction,
             index=index,
-            rng=rng,
+            rng=choice.rng,
             shares=selector.replay_shares(choice) if isinstance(selector, Budgeted) else None,
             besides={lesson.id for lesson in chosen},
         )
         now = {lesson.id for lesson in (*chosen, *replay)}
-        again = [e for e in _kept_on(work, earlier) if e.id not in now] if candidates else []
+        again = [e for e in _kept_on(work, choice.earlier) if e.id not in now] if candidates else []
         order: Order = work.recipe.make("order", work.recipe.order, "order")
         lessons = order.order([*again, *_interleaved(chosen, replay)], choice) if candidates else []
         assert choice.scores is not None
@@ -250,63 +232,6 @@ def _ratings(work: Work, judge: Filter, lessons: Sequence[Lesson], counts: Count
     return work.asking(
         "rate lessons", counts, lambda caller: judge.ratings(lessons, caller), prefix="judge", teacher=work.judge
     )
-
-
-def _context(work: Work, index: int, scores: Scores) -> Context:
-    earlier = earlier_lessons(work, index)
-    return Context(
-        grader=work.grader,
-        held_out=frozenset(normal(problem.question) for _, problem in work.exams.problems),
-        trained=frozenset(lesson.id for lesson in earlier),
-        earlier=earlier,
-        problems=work.split.train,
-        exams=work.exams,
-        scores=scores,
-    )
-
-
-def _round(work: Work, index: int, student: Student, caller: Caller, folder: Path) -> Round:
-    scores = work.scores(index, student)
-    kept = [one for one in range(1, index) if metrics_of(work, one).promoted]
-    return Round(
-        index=index,
-        task=work.task,
-        caller=caller,
-        student=student,
-        method=work.recipe.method["id"],
-        problems=work.split.train,
-        pool=work.split.pool or work.split.train,
-        attempts=work.read(index, "attempts.jsonl", Attempt),
-        catalog=work.catalog,
-        profile=profile_of(work, index),
-        context=_context(work, index, scores),
-        rng=work.rng(index, "teach"),
-        max_lost=work.recipe.calls.max_lost,
-        aim=_aim(work, index),
-        model=work.recipe.student.model,
-        base=work.base,
-        generation=work.recipe.student.answer,
-        scores=scores,
-        seed=work.seed(index, "teach"),
-        folder=folder,
-        before=work.folder.round(kept[-1]) / "method" if kept else None,
-        make_room=work.make_room,
-        listener=work.listener,
-    )
-
-
-def _aim(work: Work, index: int) -> Callable[[int], Mapping[str, float]]:
-    """Return what tells each skill's part of so many lessons, by the recipe's selector."""
-    selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
-    choice = Choice(
-        profile=profile_of(work, index),
-        rng=work.rng(index, "aim"),
-        index=index,
-        rounds=work.recipe.rounds,
-        profiles=[profile_of(work, one) for one in range(1, index + 1)],
-        earlier=earlier_lessons(work, index),
-    )
-    return lambda count: aim_of(selector, choice, count)
 
 
 def _kept_on(work: Work, earlier: Sequence[Lesson]) -> list[Lesson]:

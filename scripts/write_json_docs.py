@@ -56,7 +56,8 @@ def page() -> str:
             _gather(kind, shown)
     parts.append("## Records within\n")
     tops = {kind.__name__ for kinds in COMMANDS.values() for kind in kinds}
-    within = sorted(shown.keys() - tops)
+    text = "\n".join(parts)  # a command's own record has its table above, unless another command's links to it
+    within = sorted(name for name in shown if name not in tops or f"(#{name.lower()})" in text)
     parts += [f"### {name}\n\n{_about(shown[name])}\n\n{_table(shown[name])}" for name in within]
     return "\n".join(parts)
 

@@ -166,9 +166,13 @@ class Leap:
     def of_steps(
         self, round_: Round, environment: Environment, case: Case, reply: Said[Relabelled], leaks: dict[str, str]
     ) -> list[Lesson]:
-        """Return a lesson for each step of an episode, the chat before it as the student had it."""
+        """Return a lesson for each step of an episode, the chat before it as the student had it.
+
+        On the expert's way the chat before holds the reasons that were added, as the student will have said them itself;
+        but for those that give something away.
+        """
         lessons: list[Lesson] = []
-        problem, taken = case.attempt.problem, list[str]()
+        problem, taken, turns = case.attempt.problem, list[str](), list(case.turns)
         for number, (turn, step) in enumerate(zip(case.turns, reply.value.steps, strict=True)):
             action = turn.action if self.clones(round_) and turn.action else step.action
             hidden = environment.hidden(problem, taken)
@@ -183,11 +187,13 @@ class Leap:
                 attempt=case.attempt,
                 skill=aimed(case.attempt),
                 calls=[reply.call] if reply.call else [],
-                prompt=chat_before(round_.task.instruction, problem, case.turns, number),
+                prompt=chat_before(round_.task.instruction, problem, turns, number),
                 rejected=turn.text.strip() if self.pairs else None,
             )
             if leak := given_away(step.reason, hidden) or betrayed(step.reason):
                 leaks[lesson.id] = leak
+            elif self.clones(round_):
+                turns[number] = turn._replace(text=lesson.completion)
             lessons.append(lesson)
         return lessons
 

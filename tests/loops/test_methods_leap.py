@@ -279,6 +279,15 @@ def test_round_1_adds_reasons_to_the_experts_way(tmp_path: Path) -> None:
     lessons, _, teacher = teach(Leap(), lambda m, s: reply, [FAILED], tmp_path, index=1, task=HouseTask(steps=9))
     assert [lesson.completion for lesson in lessons] == [f"why\nAction: {action}" for action in WAY]
     assert "Action: unlock study" in teacher.requests[0].messages[-1]["content"]
+    # What was said before is what the student is taught to say there.
+    assert lessons[2].prompt[2]["content"] == lessons[0].completion
+    assert lessons[2].prompt[4]["content"] == lessons[1].completion
+    telling = relabelled(("The key is in the box.", "go kitchen"), *[("why", action) for action in WAY[1:]])
+    lessons, round_, _ = teach(
+        Leap(), lambda m, s: telling, [FAILED], tmp_path / "..", index=1, task=HouseTask(steps=9)
+    )
+    assert len(round_.dropped) == 1
+    assert lessons[0].prompt[2]["content"] == "Action: go kitchen"  # the reason that gives the key away is nowhere
     failures, _, _ = teach(Leap(first="student"), lambda m, s: GOOD, [FAILED], tmp_path, index=1)
     assert len(failures) == 3
 
@@ -424,11 +433,12 @@ def test_leap_runs_on_a_task_in_writing(tmp_path: Path) -> None:
     assert all("Answer: " in lesson.completion for lesson in lessons)
 
 
+@pytest.mark.slow
 def test_the_tiny_student_learns_to_act_from_the_experts_steps(tmp_path: Path) -> None:
     from students.base import Training
     from students.tiny import tiny
 
-    task = HouseTask(kinds=("find the key",), rooms=2, containers=1, steps=4, train=2, held_out=1)
+    task = HouseTask(kinds=("find the key",), rooms=2, containers=1, steps=4, train=1, held_out=1)
     problems = task.split(0).train
     attempts = [Attempt(problem=problem, student="s", text="x", score=0.0) for problem in problems]
 
@@ -436,9 +446,9 @@ def test_the_tiny_student_learns_to_act_from_the_experts_steps(tmp_path: Path) -
         return RuleTutor().ask(messages, sampling)
 
     lessons, _, _ = teach(Leap(), expert, attempts, tmp_path, task=task, index=1)
-    assert len(lessons) == 2 * 4  # open, take, unlock, go
+    assert len(lessons) == 4  # open, take, unlock, go
     training = Training(
-        epochs=40, learning_rate=1e-2, batch_size=8, micro_batch_size=8, rank=0, precision="float32", threads=1
+        epochs=120, learning_rate=1e-2, batch_size=4, micro_batch_size=4, rank=0, precision="float32", threads=1
     )
     before = tiny()
     after, _ = before.learn(lessons, tmp_path / "student", training, seed=0)
@@ -448,4 +458,4 @@ def test_the_tiny_student_learns_to_act_from_the_experts_steps(tmp_path: Path) -
         played = play(task.environment, student, problems, how, instruction=task.instruction)
         return sum(attempt.score or 0.0 for (attempt,) in played)
 
-    assert (success(before), success(after)) == (0.0, 2.0)
+    assert (success(before), success(after)) == (0.0, 1.0)

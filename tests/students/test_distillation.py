@@ -95,11 +95,11 @@ def test_sparse_logits_learns_what_the_teacher_would_say(
 ):
     rows = in_capitals(lessons)
     training = changed(
-        steady, objective=SparseLogits(teacher=str(teacher)), epochs=25, rank=rank, learning_rate=2e-2 if rank else 5e-3
+        steady, objective=SparseLogits(teacher=str(teacher)), epochs=25, rank=rank, learning_rate=5e-3, alpha=8
     )
     taught, learned = student.learn(rows, tmp_path, training)
-    assert likely(taught, rows) > 0.7 * likely(student, rows)
-    assert learned.loss_last < 0.8 * learned.loss_first
+    assert likely(taught, rows) > likely(student, rows) + (20 if rank else 60)
+    assert learned.loss_last < 0.9 * learned.loss_first
     assert 4 <= learned.notes["bytes stored for a token"] < 40
     _, split = student.learn(rows, tmp_path, changed(training, epochs=2, micro_batch_size=2))
     assert split.losses == pytest.approx(learned.losses[:2], abs=1e-4)
@@ -177,10 +177,11 @@ def test_on_policy_draws_the_student_to_the_teacher(
 ):
     rows = in_capitals(lessons)
     objective = OnPolicy(teacher=str(teacher), lmbda=lmbda, max_tokens=8)
-    training = changed(steady, objective=objective, epochs=20, rank=rank, learning_rate=2e-2 if rank else 5e-3)
+    training = changed(steady, objective=objective, epochs=20, rank=rank, learning_rate=5e-3, alpha=8)
     taught, learned = student.learn(rows, tmp_path, training)
     assert learned.notes.get("steps on what the student wrote", 0) == 20 * lmbda
-    assert likely(taught, rows) > (0.75 if lmbda == 0 else 0.9) * likely(student, rows)
+    # On its own texts, which at first are noise, it learns where those go on; on lessons, the lessons.
+    assert likely(taught, rows) > likely(student, rows) + (15 if lmbda == 0 else 2)
     assert learned.loss_last < learned.loss_first
 
 
