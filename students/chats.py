@@ -47,8 +47,10 @@ def prompt_text(tokenizer: Any, prompt: Sequence[Message]) -> str:
     before, asked = _rendered(tokenizer, [STAND_IN]), _rendered(tokenizer, [STAND_IN], header=True)
     if not asked.startswith(before) or asked == before:
         raise StudentError("the chat template writes no header of the assistant's turn, so none can stand alone")
-    begins = str(tokenizer.bos_token or "")
-    return (begins if begins and asked.startswith(begins) else "") + asked.removeprefix(before)
+    header, begins = asked.removeprefix(before), str(tokenizer.bos_token or "")
+    # Some templates begin every turn, the header too, with what the tokenizer calls the beginning of a text.
+    stands_before = begins and asked.startswith(begins) and not header.startswith(begins)
+    return begins + header if stands_before else header
 
 
 def whole_text(tokenizer: Any, prompt: Sequence[Message], completion: str) -> str:

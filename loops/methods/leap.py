@@ -168,7 +168,7 @@ class Leap:
     ) -> list[Lesson]:
         """Return a lesson for each step of an episode, the chat before it as the student had it.
 
-        On the expert's way the chat before holds the reasons that were added, as the student will have said them itself;
+        On the expert's way the chat before holds the reasons that were added, as the student will say them itself,
         but for those that give something away.
         """
         lessons: list[Lesson] = []

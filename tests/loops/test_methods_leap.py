@@ -448,7 +448,7 @@ def test_the_tiny_student_learns_to_act_from_the_experts_steps(tmp_path: Path) -
     lessons, _, _ = teach(Leap(), expert, attempts, tmp_path, task=task, index=1)
     assert len(lessons) == 4  # open, take, unlock, go
     training = Training(
-        epochs=120, learning_rate=1e-2, batch_size=4, micro_batch_size=4, rank=0, precision="float32", threads=1
+        epochs=240, learning_rate=1e-2, batch_size=4, micro_batch_size=4, rank=0, precision="float32", threads=1
     )
     before = tiny()
     after, _ = before.learn(lessons, tmp_path / "student", training, seed=0)

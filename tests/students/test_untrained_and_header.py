@@ -64,6 +64,18 @@ def test_a_text_that_a_template_begins_every_chat_with_stands_before_the_header(
     assert prompt_text(student.tokenizer, ()) == "<|pad|><|assistant|>"
 
 
+def test_a_header_that_begins_like_every_text_does_so_once():
+    """As in SmolLM2's template, where each turn begins with the token that its tokenizer calls the beginning."""
+    turns = "{% for m in messages %}<|user|>{{ m.role }} {{ m.content }}<|end|>{% endfor %}"
+    student = HFStudent(
+        TinyBase(template=turns + "{% if add_generation_prompt %}<|user|>assistant {% endif %}"), precision="float32"
+    )
+    student.tokenizer.bos_token = "<|user|>"
+    assert prompt_text(student.tokenizer, ()) == "<|user|>assistant "
+    row = row_tokens(student.tokenizer, (), "red", student.stops)
+    assert student.tokenizer.decode([*row.prompt, *row.completion]) == "<|user|>assistant red<|end|>"
+
+
 def test_a_template_without_a_header_cannot_score_after_it():
     bare = HFStudent(TinyBase(template=TEMPLATE.split("{% if add")[0]), precision="float32")
     with pytest.raises(StudentError, match="writes no header of the assistant's turn"):
