@@ -177,7 +177,7 @@ def adapter_files(adapter: str) -> tuple[Path, Path]:  # (configuration, weights
     config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     if not config.is_file() or not weights.is_file():
         raise InputError(
-            f"teacher.adapter {adapter}: is no LoRA adapter, which has adapter_config.json and adapter_model.safetensors"
+            f"teacher.adapter {adapter}: is no LoRA adapter; one has adapter_config.json and adapter_model.safetensors"
         )
     return config, weights
 

@@ -70,7 +70,7 @@ def noise_floor(first: Sequence[Attempt], second: Sequence[Attempt], skills: Seq
     n = len(pairs)
     flipped = [one.right != other.right for one, other in pairs]
     moved = sum(other.right - one.right for one, other in pairs)
-    changed = sum(one.text != other.text for one, other in pairs)
+    changed = sum((one.text, one.turns) != (other.text, other.turns) for one, other in pairs)
     rate = changed / n * (sum(flipped) + 0.5) / (changed + 1) if n else 0.0
     of_skill: dict[str, SkillNoise] = {}
     for skill in skills:
