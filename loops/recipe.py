@@ -11,6 +11,7 @@ import yaml
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, digest
 from loops import plugins
+from loops.changing import DEFAULTS, changed
 from loops.fitting import fitting_grader
 from loops.knobs import nearest, operational_keys, without
 from loops.orders.base import Order
@@ -123,8 +124,6 @@ _KEYS = (
     "preflight", "gate", "budget", "tracking", "rounds", "seed", "split_seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
-DEFAULTS = {"select": "profile", "order": "shuffled"}
-"""Plug-ins that a recipe need not name."""
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
 
 
@@ -148,7 +147,7 @@ def load(path: Path, changes: Iterable[str] = ()) -> Recipe:
         raise InputError(f"{path}: {place}not valid YAML ({getattr(error, 'problem', error)})") from error
     try:
         for change in changes:
-            data = _changed(data, change)
+            data = changed(data, change)
         return resolve(data, folder=path.resolve().parent)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -244,38 +243,6 @@ def _with_catalog(settings: DiagnoseSettings, folder: Path | None) -> DiagnoseSe
     from loops.catalog.file import inlined
 
     return replace(settings, catalog=inlined(settings.catalog, folder)) if settings.catalog else settings
-
-
-def _changed(data: Any, change: str) -> dict[str, Any]:
-    """Return a copy of a recipe with one dotted key set; the value is read as YAML."""
-    key, equals, text = change.partition("=")
-    if not equals or not key or not isinstance(data, Mapping):
-        raise InputError(f"--set {change}: expected KEY=VALUE, such as rounds=3")
-    copied = dict(cast(Mapping[str, Any], data))
-    first, dot, rest = key.partition(".")
-    if dot:
-        inner = copied.get(first, DEFAULTS.get(first, {}))
-        if isinstance(inner, str):
-            inner = {"kind" if first == "teacher" else "model" if first == "student" else "id": inner}
-        copied[first] = _changed(inner, f"{rest}={text}")
-    else:
-        try:
-            copied[first] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {change}: the value is not valid YAML") from error
-    return copied
-
-
-def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted keys under which two plain recipes differ."""
-    found: list[str] = []
-    for key in sorted({*one, *other}):
-        left, right = one.get(key), other.get(key)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differing_keys(cast(Mapping[str, Any], left), cast(Mapping[str, Any], right), f"{prefix}{key}.")
-        elif left != right:
-            found.append(f"{prefix}{key}")
-    return found
 
 
 def _resolved(family: str, spec: Any, where: str, folder: Path | None) -> dict[str, Any]:

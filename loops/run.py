@@ -15,11 +15,12 @@ from lessons.records import Lesson, Provenance
 from lessons.skills import SkillProfile
 from loops import history, lines, stages, tracking
 from loops.catalog import stages as catalog_stages
+from loops.changing import differing_keys
 from loops.exams import freezing, noise, teacher
 from loops.exams.final import final_exam
 from loops.fitting import check_filters
 from loops.grading import check_machine
-from loops.recipe import Recipe, differing_keys, load, resolve
+from loops.recipe import Recipe, load, resolve
 from loops.records import ExamMetrics, Finished, RoundLearned, RunInfo
 from loops.store import RunFolder, now, read_record, read_yaml, write_record
 from loops.tasks.base import student_prompt

@@ -58,7 +58,7 @@ class RunFolder:
         if not saved.exists():
             write_whole(saved, dump_yaml(recipe))
             return True
-        from loops.recipe import differing_keys
+        from loops.changing import differing_keys
 
         before = read_yaml(saved)
         differing = differing_keys(lasting(before), lasting(recipe))

@@ -14,7 +14,7 @@ from students.base import Progress, Training
 from students.models import Base, peft_model, whole_model
 from students.objectives.base import Bench, Desk
 from students.preflight import Checked
-from students.runtime import computes_in_bfloat16, device, dtype_of, quiet, random_state_kept, threads_set
+from students.runtime import computes_in_bfloat16, device, dtype_of, quiet, random_state_kept, settle, threads_set
 from students.scoring import LOGITS
 from students.tracking import Tracking, follow, reporting
 from students.trainer import optimizer_class, step_end
@@ -46,6 +46,7 @@ def train(
         StudentError: `start: last` asks to go on with an adapter of another shape, the loss depends on how a step is
             split, or it stopped being a number.
     """
+    settle()
     from transformers import PrinterCallback, set_seed
 
     begun = time.monotonic()

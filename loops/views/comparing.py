@@ -212,7 +212,7 @@ def _skills(
 
 
 def _settings(recipes: Mapping[str, Mapping[str, Any]]) -> list[Setting]:
-    from loops.recipe import differing_keys
+    from loops.changing import differing_keys
 
     first, *others = recipes.values()
     keys = dict.fromkeys(key for other in others for key in differing_keys(first, other))

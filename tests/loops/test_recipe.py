@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.errors import InputError
-from loops.recipe import differing_keys, load, resolve
+from loops.changing import differing_keys
+from loops.recipe import load, resolve
 
 SMALL = {"task": "skills_demo", "student": "tiny", "teacher": {"kind": "rule_tutor"}, "method": "rationale"}
 
