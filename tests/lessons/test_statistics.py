@@ -1,5 +1,7 @@
+from typing import Any
+
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lessons.statistics import holm, mcnemar, paired_difference, wilson
@@ -53,10 +55,13 @@ def test_paired_difference_is_antisymmetric_and_in_range(gained: int, lost: int,
 p_values = st.dictionaries(st.text(max_size=5), st.floats(0, 1), min_size=1, max_size=20)
 
 
-@given(p_values)
-@settings(deadline=None)  # the first call imports statsmodels
-def test_holm_is_statsmodels(values: dict[str, float]) -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
+@pytest.fixture(scope="module")
+def multitest() -> Any:
+    return pytest.importorskip("statsmodels.stats.multitest")
+
+
+@given(values=p_values)
+def test_holm_is_statsmodels(multitest: Any, values: dict[str, float]) -> None:
     ours = holm(values)
     assert list(ours) == list(values)
     theirs = multitest.multipletests(list(values.values()), method="holm")[1]

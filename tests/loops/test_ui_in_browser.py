@@ -78,6 +78,7 @@ def recipe(server: LoopbackServer) -> dict[str, Any]:
         "select": {"id": "profile", "budget": 16, "replay": 0.2},
         "train": {"epochs": 1},
         "calls": {"in_flight": 4},
+        "preflight": {"problems": 0},
         "gate": {"rule": "always"},
         "rounds": 2,
     }
