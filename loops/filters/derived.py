@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lessons.answers import before_answer
 from lessons.records import Lesson
@@ -23,6 +24,7 @@ class Derived:
     answer finds that. A completion that states an answer without steps is kept or not by `bare`.
     """
 
+    paper: ClassVar[str] = "our own: the steps must come to the answer"
     parts: bool = True
     """The answer may be put together from what the steps name: 154 from "write 4" and "5+9+1=15", jtks from "jacket: j,
     table: t, ...". Without, it must stand in the steps as it is: that finds more, and drops what is put together."""
