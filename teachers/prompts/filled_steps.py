@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from teachers.base import Sampling
 from teachers.prompts.base import Prompt
-from teachers.prompts.reading import stated_answer
+from teachers.prompts.reading import worked_solution
 
 SYSTEM = (
     "You get a problem, a short reference answer to it, and a plan. The author of the reference answer left steps out "
@@ -28,16 +28,6 @@ Write all the steps, then the last line with 'Answer:' and the final answer.
 """
 
 
-def parse(text: str) -> str:
-    """Return the steps, then one plain last line `Answer: ...`.
-
-    Raises:
-        ParseError: the reply does not end in the answer's line, or has no steps.
-    """
-    steps, answer = stated_answer(text)
-    return f"{steps}\nAnswer: {answer}"
-
-
 def example(fields: Mapping[str, object], number: int) -> str:
     """Return a reply as it should be."""
     return (
@@ -50,7 +40,7 @@ FILLED_STEPS = Prompt(
     name="filled_steps",
     system=SYSTEM,
     user=USER,
-    parse=parse,
+    parse=worked_solution,
     example=example,
     # Our own; the paper's sampling is not known to us.
     sampling=Sampling(max_tokens=512, temperature=0.0),

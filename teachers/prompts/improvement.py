@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from teachers.base import Sampling
 from teachers.prompts.base import Prompt
-from teachers.prompts.reading import stated_answer
+from teachers.prompts.reading import worked_solution
 
 SYSTEM = (
     "A student has tried a problem, and every attempt so far is wrong. See where the attempts go wrong, then write the "
@@ -29,16 +29,6 @@ def numbered(texts: Sequence[str]) -> str:
     return "\n\n".join(f"Attempt {number}:\n{text}" for number, text in enumerate(texts, start=1))
 
 
-def parse(text: str) -> str:
-    """Return the attempt as a lesson holds it: the steps, then one plain last line `Answer: ...`.
-
-    Raises:
-        ParseError: the reply does not end in the answer's line, or has no steps.
-    """
-    steps, answer = stated_answer(text)
-    return f"{steps}\nAnswer: {answer}"
-
-
 def example(fields: Mapping[str, object], number: int) -> str:
     """Return a reply as it should be."""
     return (
@@ -51,7 +41,7 @@ IMPROVEMENT = Prompt(
     name="improvement",
     system=SYSTEM,
     user=USER,
-    parse=parse,
+    parse=worked_solution,
     example=example,
     # Our own temperature; the paper's improver is asked for one answer a turn.
     sampling=Sampling(max_tokens=512, temperature=0.7),

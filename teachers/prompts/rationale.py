@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from teachers.base import Sampling
 from teachers.prompts.base import Prompt
-from teachers.prompts.reading import stated_answer
+from teachers.prompts.reading import worked_solution
 
 SYSTEM = (
     "You teach beginners. Explain how to solve the problem, step by step, in plain text: short sentences, every "
@@ -27,16 +27,6 @@ Write the steps, then the last line with 'Answer:' and the final answer.
 """
 
 
-def parse(text: str) -> str:
-    """Return the rationale as a lesson holds it: the steps, then one plain last line `Answer: ...`.
-
-    Raises:
-        ParseError: the reply does not end in the answer's line, or has no steps.
-    """
-    steps, answer = stated_answer(text)
-    return f"{steps}\nAnswer: {answer}"
-
-
 def example(fields: Mapping[str, object], number: int) -> str:
     """Return a reply as it should be."""
     return (
@@ -49,7 +39,7 @@ RATIONALE = Prompt(
     name="rationale",
     system=SYSTEM,
     user=USER,
-    parse=parse,
+    parse=worked_solution,
     example=example,
     # 0.7 as in the paper's diverse reasoning; its 128 tokens cut long solutions, so more are allowed.
     sampling=Sampling(max_tokens=512, temperature=0.7),

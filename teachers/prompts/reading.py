@@ -113,6 +113,16 @@ def stated_answer(text: str) -> tuple[str, str]:
     return steps, answer
 
 
+def worked_solution(text: str) -> str:
+    """Return a solution as a lesson holds it: the steps, then one plain last line `Answer: ...`.
+
+    Raises:
+        ParseError: the reply does not end in the answer's line, or has no steps.
+    """
+    steps, answer = stated_answer(text)
+    return f"{steps}\nAnswer: {answer}"
+
+
 def _undressed(value: str) -> str:
     """Return an answer without markdown, LaTeX signs around the whole of it, and words that only announce it."""
     answer = bare(value).rstrip(". ")

@@ -3,6 +3,7 @@
 from teachers.base import Sampling
 from teachers.prompts import rationale
 from teachers.prompts.base import Prompt
+from teachers.prompts.reading import worked_solution
 
 SYSTEM = (
     "You write solutions that students learn from. Solve the problem in the style that is asked for, in plain text and "
@@ -23,7 +24,7 @@ STYLED_RATIONALE = Prompt(
     name="styled_rationale",
     system=SYSTEM,
     user=USER,
-    parse=rationale.parse,
+    parse=worked_solution,
     example=rationale.example,
     sampling=Sampling(max_tokens=512, temperature=1.0),  # drafts must differ
 )
