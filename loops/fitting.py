@@ -52,6 +52,25 @@ def fitting_grader(
     return operational_keys(grader, f"{WHERE}.")
 
 
+def unverifiable(method: Mapping[str, Any], folder: Path | None) -> str:
+    """Return why a method's lessons cannot be held against reference answers; "" where they can."""
+    return getattr(plugins.find("method", method["id"], where="method.id", folder=folder), "unverifiable", "")
+
+
+def check_method(method: Mapping[str, Any], filters: Sequence[Mapping[str, Any]], folder: Path | None) -> None:
+    """Refuse the filter that would silently drop what a method is about.
+
+    Raises:
+        InputError: names the filter, and why it does not fit.
+    """
+    why = unverifiable(method, folder)
+    for place, spec in enumerate(filters):
+        if why and spec["id"] == "verified":
+            raise InputError(
+                f"filters[{place}]: 'verified' would drop the lessons of {method['id']!r} ({why}); leave it out"
+            )
+
+
 def check_filters(recipe: "Recipe") -> None:
     """Refuse to begin where a filter lacks what it needs of this machine, before anything is paid for.
 

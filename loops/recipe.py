@@ -12,7 +12,7 @@ from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, digest
 from loops import plugins
 from loops.changing import DEFAULTS, changed
-from loops.fitting import fitting_grader
+from loops.fitting import check_method, fitting_grader, unverifiable
 from loops.knobs import nearest, operational_keys, without
 from loops.orders.base import Order
 from loops.settings import (
@@ -189,19 +189,21 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         if key in train_given:
             raise InputError(f"train: {key!r} is {where}")
     training = plugins.make(Training, {**train_given, **plugins.values_of(student.adapter)}, where="train")
-    filters_given = given.get("filters", DEFAULT_FILTERS)
+    method = _resolved("method", given["method"], "method", folder)
+    fitting = [name for name in DEFAULT_FILTERS if name != "verified" or not unverifiable(method, folder)]
+    filters_given = given.get("filters", fitting)
     if not isinstance(filters_given, list | tuple):
         raise InputError(f"filters: expected a list, got {filters_given!r}")
     calls = plugins.make(CallSettings, _mapping(given, "calls"), where="calls")
     diagnose = plugins.make(DiagnoseSettings, _mapping(given, "diagnose"), where="diagnose", folder=folder)
     teacher, of_teacher = _made("teacher", given["teacher"], "teacher", folder, key="kind")
     task = _resolved("task", given["task"], "task", folder)
-    method = _resolved("method", given["method"], "method", folder)
     examine = plugins.make(ExamineSettings, _mapping(given, "examine"), where="examine")
     filters = tuple(
         _resolved("filter", spec, f"filters[{index}]", folder)
         for index, spec in enumerate(cast(list[Any], filters_given))
     )
+    check_method(method, filters, folder)
     of_grader = fitting_grader(task, method, filters, examine.samples, folder)
     return Recipe(
         task=task,

@@ -58,6 +58,7 @@ class Arte:
     teacher: ClassVar[str] = "new problems, solutions in several styles; its weights are trained"
     student: ClassVar[str] = "a greedy answer to each preference item behind each draft; token scores are not needed"
     cost: ClassVar[str] = "for each skill drafts / 5 + 4 x drafts calls, and 2 x drafts more once aligned"
+    unverifiable: ClassVar[str] = "its new problems have no reference answer"
     drafts: int = 250
     """Draft questions for each skill: the paper's m of 250. As many are written by the aligned teacher."""
     seeds: int = 3

@@ -33,6 +33,7 @@ class MistakeTuning:
     teacher: ClassVar[str] = "nothing; solutions to be wrong in (wrong: teacher)"
     student: ClassVar[str] = "nothing: its answers of this round's examination are the mistakes"
     cost: ClassVar[str] = "none; `tries` calls for up to 2 lessons (wrong: teacher)"
+    unverifiable: ClassVar[str] = "it teaches wrong rationales as such"
     wrong: Literal["student", "teacher"] = "student"
     """Whose mistakes: the student's failed answers, or wrong solutions of the teacher, as in the paper's data, whose
     mistakes are those of a strong model."""

@@ -47,6 +47,7 @@ class Reflection:
     teacher: ClassVar[str] = "a better question with its answer, better answers to both questions"
     student: ClassVar[str] = "token scores of 4 versions of each problem"
     cost: ClassVar[str] = "3 calls a problem"
+    unverifiable: ClassVar[str] = "its new questions have no reference answer"
     of: Literal["all", "missed"] = "all"
     """`all` reflects on every examined problem that has a reference, as the paper does on its whole data set; `missed`
     on those that call for lessons."""

@@ -55,6 +55,7 @@ class Rise:
     teacher: ClassVar[str] = "a better answer after wrong ones, without the reference (improver: teacher)"
     student: ClassVar[str] = "n answers to each turn (improver: self)"
     cost: ClassVar[str] = "1 call for each turn after the first; none with improver: self"
+    unverifiable: ClassVar[str] = "it trains wrong turns, by their rewards"
     improver: Literal["teacher", "self"] = "teacher"
     """`teacher` is the paper's distillation; `self` takes the best of the student's own answers to the turn."""
     turns: int = 0

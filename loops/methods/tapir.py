@@ -40,6 +40,7 @@ class Tapir:
     teacher: ClassVar[str] = "answers, ratings of both sides' answers, task types, new problems"
     student: ClassVar[str] = "1 answer to each problem"
     cost: ClassVar[str] = "3 calls a problem; 2 calls a hard lesson, 1.5 a new one, 1 an easy one"
+    unverifiable: ClassVar[str] = "its new problems have no reference answer"
     delta: float = 2.0
     """A problem is hard where its MFD is above this, on a scale of 1 to 10; 2 in the paper, as recalled."""
     expand: float = 1.0

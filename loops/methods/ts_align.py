@@ -43,6 +43,7 @@ class TsAlign:
     teacher: ClassVar[str] = "which of two answers is better, in both orders"
     student: ClassVar[str] = "k answers to each problem"
     cost: ClassVar[str] = "2 calls a lesson, and 2 for each pair that the scorer begins with"
+    unverifiable: ClassVar[str] = "its pairs are what the teacher prefers, right or wrong"
     samples: int = 16
     """Answers to each problem: the paper's K of 16 (recalled)."""
     temperature: float = 1.0

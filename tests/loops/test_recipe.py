@@ -116,3 +116,13 @@ def test_whatever_yaml_holds_there_is_no_other_error(data) -> None:
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("scripts/recipes/*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_recipe_resolves(path: Path) -> None:
     assert load(path).rounds >= 1
+
+
+@pytest.mark.parametrize("method", ["rise", "mistake_tuning", "tapir", "reflection", "arte", "ts_align"])
+def test_verified_is_no_default_where_it_would_drop_what_a_method_is_about_and_is_refused_there(method: str) -> None:
+    knobs = {"id": method, "scorer": "tiny"} if method == "ts_align" else {"id": method}
+    recipe = resolve({**SMALL, "method": knobs})
+    assert [spec["id"] for spec in recipe.filters] == ["format", "duplicate"]
+    with pytest.raises(InputError, match=rf"filters\[1\]: 'verified' would drop the lessons of '{method}' \(it"):
+        resolve({**SMALL, "method": knobs, "filters": ["format", "verified"]})
+    assert [spec["id"] for spec in resolve({**SMALL, "method": "rationale"}).filters][-1] == "verified"
