@@ -216,7 +216,7 @@ def readers() -> dict[str, Parser]:
 
 
 PARSERS: dict[str, Parser] = {**{name: prompt.parse for name, prompt in PROMPTS.items()}, **readers()}
-REFUSING = {"reading.labelled", "reading.from_list", "reading.stated_answer"}
+REFUSING = {"reading.labelled", "reading.from_list", "reading.stated_answer", "reading.worked_solution"}
 """Readers that may raise a ParseError, beside the prompts' own."""
 FIRST = {name: prompt.example(FIELDS, 7) for name, prompt in PROMPTS.items() if prompt.example is not None}
 
