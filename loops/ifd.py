@@ -63,7 +63,7 @@ def _ratios(scores: Scores, pairs: Iterable[Pair], student: str) -> Iterator[flo
     told = False
     while chunk := list(islice(rest, PAIRS)):
         texts = [text for pair in chunk if pair[0][1].strip() for text in pair]
-        given = iter(_scores(scores, texts, student))
+        given = scores.each(texts, student)
         for pair in chunk:
             if not pair[0][1].strip():
                 yield math.nan
@@ -77,17 +77,6 @@ def _ratios(scores: Scores, pairs: Iterable[Pair], student: str) -> Iterator[flo
                 yield _ratio(after, alone)
     if refused is not None and not told:
         raise refused
-
-
-def _scores(scores: Scores, texts: Sequence[Text], student: str) -> list[Score | StudentError]:  # [text]
-    """Return the scores; where some text cannot be scored, its error: halves tell which it is."""
-    try:
-        return list(scores.of(texts, student))
-    except StudentError as error:
-        if len(texts) == 1:
-            return [error]
-    half = len(texts) // 2
-    return [*_scores(scores, texts[:half], student), *_scores(scores, texts[half:], student)]
 
 
 def _ratio(after: Score, alone: Score) -> float:

@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import math
 import pkgutil
 import sys
 import typing
@@ -152,6 +153,8 @@ def make(cls: type[Any], given: Mapping[str, Any], *, where: str, folder: Path |
             elif value is None and type(None) in typing.get_args(kind):
                 values[name] = None
             else:
+                if isinstance(value, float) and not math.isfinite(value):  # a saved recipe could not hold it
+                    raise InputError(f"{where}.{name}: must be a finite number, got {value}")
                 adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
                 values[name] = adapter.validate_python(value)
         except ValidationError as error:

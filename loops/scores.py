@@ -114,14 +114,7 @@ class Scores:
         """
         rest = iter(texts)
         while chunk := list(islice(rest, CHUNK)):
-            try:
-                yield from list(self.of(chunk, student))
-            except StudentError:  # one of them does not fit: each by itself tells which
-                for text in chunk:
-                    try:
-                        yield from list(self.of([text], student))
-                    except StudentError as error:
-                        yield error
+            yield from self._each(chunk, student)
 
     def close(self) -> None:
         """Close the file and give back the memory of the students; the next use opens and loads them again."""
@@ -131,6 +124,16 @@ class Scores:
         for student in self._opened.values():
             if isinstance(student, Holding):
                 student.close()
+
+    def _each(self, texts: Sequence[Text], student: str | Student) -> list[Score | StudentError]:
+        """Return the scores; where some text does not fit, halves tell which, and the others keep their batches."""
+        try:
+            return list(self.of(texts, student))
+        except StudentError as error:
+            if len(texts) == 1:
+                return [error]
+        half = len(texts) // 2
+        return [*self._each(texts[:half], student), *self._each(texts[half:], student)]
 
     def _chunk(self, texts: Sequence[Text], scorer: Student) -> list[Score]:
         keys = [content_id("score", student=scorer.digest, prompt=list(p), completion=c) for p, c in texts]

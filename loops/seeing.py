@@ -46,7 +46,7 @@ def round_of(work: Work, index: int, student: Student, caller: Caller, folder: P
         context=context_of(work, index, scores),
         rng=work.rng(index, "teach"),
         max_lost=work.recipe.calls.max_lost,
-        aim=_aim(work, index),
+        aim=_aim(work, index, student),
         model=work.recipe.student.model,
         base=work.base,
         generation=work.recipe.student.answer,
@@ -80,15 +80,11 @@ def choice_of(work: Work, index: int, student: Student) -> Choice:
     )
 
 
-def _aim(work: Work, index: int) -> Callable[[int], Mapping[str, float]]:
-    """Return what tells each skill's part of so many lessons, by the recipe's selector."""
-    selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
-    choice = Choice(
-        profile=profile_of(work, index),
-        rng=work.rng(index, "aim"),
-        index=index,
-        rounds=work.recipe.rounds,
-        profiles=[profile_of(work, one) for one in range(1, index + 1)],
-        earlier=earlier_lessons(work, index),
-    )
-    return lambda count: aim_of(selector, choice, count)
+def _aim(work: Work, index: int, student: Student) -> Callable[[int], Mapping[str, float]]:
+    """Return what tells each skill's part of so many lessons, as the recipe's selector will see it."""
+
+    def aim(count: int) -> Mapping[str, float]:
+        selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
+        return aim_of(selector, choice_of(work, index, student), count)
+
+    return aim

@@ -51,24 +51,29 @@ def reference_model(bench: Bench) -> Any:
     return bench.frozen() if bench.desk.training.rank == 0 else None
 
 
+class Weighed(Noting):
+    """What both trainers take of their rows: tokens as they are, and the sum of a step's weights as its size."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset  # our tokens are those that the student answers after
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: "torch.device") -> Any:
+        import torch
+
+        if not batch_samples:
+            return None
+        return over_processes(self, torch.cat([batch["weights"] for batch in batch_samples]).sum().to(device))
+
+
 @cache
 def dpo_trainer_class() -> type[Any]:
     """Return the trainer. Made on first use, since importing TRL takes seconds."""
-    import torch
     from trl.trainer.dpo_trainer import DPOTrainer
 
-    class PairTrainer(Noting, DPOTrainer):
+    class PairTrainer(Weighed, DPOTrainer):
         """The loss of a step is sum(weight x pair's loss) / sum(weight), however the step is split."""
 
         loss_is_scaled_for_ga = True
-
-        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-            return dataset  # our tokens are those that the student answers after
-
-        def _get_num_items_in_batch(self, batch_samples: list[Any], device: "torch.device") -> Any:
-            if not batch_samples:
-                return None
-            return over_processes(self, torch.cat([batch["weights"] for batch in batch_samples]).sum().to(device))
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -105,22 +110,13 @@ def dpo_trainer(bench: Bench, settings: Any, rows: Any) -> Any:
 @cache
 def kto_trainer_class() -> type[Any]:
     """Return the trainer. Made on first use, since importing TRL takes seconds."""
-    import torch
     from trl.trainer.kto_trainer import KTOTrainer
 
-    class SidesTrainer(Noting, KTOTrainer):
+    class SidesTrainer(Weighed, KTOTrainer):
         """The loss of a step is sum(weight x text's loss) / sum(weight); the KL term is of its micro-batch."""
 
         loss_is_scaled_for_ga = True
         knobs: tuple[float, float]
-
-        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-            return dataset
-
-        def _get_num_items_in_batch(self, batch_samples: list[Any], device: "torch.device") -> Any:
-            if not batch_samples:
-                return None
-            return over_processes(self, torch.cat([batch["weights"] for batch in batch_samples]).sum().to(device))
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -26,8 +26,8 @@ class IFD:
     student: ClassVar[str] = "token scores: 2 texts a candidate, 4 with reverse IFD"
     needs_scores: ClassVar[bool] = True
     """The student scores, and needs room for it."""
-    below: float = 1.0
-    """IFD must be below this; 1 as in all three papers. inf sets no bound."""
+    below: float | None = 1.0
+    """IFD must be below this; 1 as in all three papers. null: no bound."""
     above: float = 0.0
     """IFD must be above this: below, the student can do it already. 0 sets no bound, as in the papers."""
     reverse_below: float | None = None
@@ -37,7 +37,7 @@ class IFD:
     raw student); or the id of a model (Superfiltering took GPT-2, 124M)."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.above < self.below:
+        if not 0 <= self.above < (math.inf if self.below is None else self.below):
             raise ValueError(f"above must be at least 0 and less than below, got {self.above} and {self.below}")
         if self.reverse_below is not None and not self.reverse_below > 0:
             raise ValueError(f"reverse_below must be above 0, got {self.reverse_below}")
@@ -66,7 +66,7 @@ class IFD:
     def _by_ifd(self, ratio: float) -> Drop | None:
         if math.isnan(ratio):
             return Drop("IFD cannot be told")
-        if ratio >= self.below:
+        if self.below is not None and ratio >= self.below:
             return Drop("IFD too high", f"{ratio:.3f}")
         return Drop("IFD too low", f"{ratio:.3f}") if ratio <= self.above and self.above > 0 else None
 

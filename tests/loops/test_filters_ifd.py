@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from lessons.errors import InputError, StudentError
 from lessons.records import Message
 from loops import ifd
 from loops.filters.base import Context, Drop
 from loops.filters.ifd import IFD
+from loops.recipe import resolve
 from loops.scores import Scores
 from students.base import Student
 from tests.loops.filtering import CONTEXT, lesson, reasons
@@ -150,3 +152,12 @@ def test_a_real_student_finds_a_repeated_prompt_helpful_or_not_but_finite() -> N
         )[0],
         Drop,
     )  # fmt: skip
+
+
+def test_no_bound_is_null_and_a_recipe_holds_no_infinite_number() -> None:
+    base = {"task": "skills_demo", "student": "tiny", "teacher": {"kind": "rule_tutor"}, "method": "rationale"}
+    recipe = resolve({**base, "filters": [{"id": "ifd", "below": None}]})
+    assert recipe.filters[0]["below"] is None
+    assert resolve(yaml.safe_load(yaml.safe_dump(recipe.plain()))).digest == recipe.digest
+    with pytest.raises(InputError, match=r"filters\[0\].below: must be a finite number, got inf"):
+        resolve({**base, "filters": [{"id": "ifd", "below": math.inf}]})
