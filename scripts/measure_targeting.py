@@ -23,7 +23,7 @@ from lessons.jsonl import read_jsonl
 from lessons.records import Attempt
 from lessons.seeds import over_seeds
 from loops.benching.planning import Arm, Equal, arms_of
-from loops.benching.running import run_bench, taken
+from loops.benching.running import BenchRun, run_bench, taken
 from loops.store import dump_yaml
 from loops.watching.progress import Silent, Terminal
 
@@ -78,7 +78,7 @@ def recipe(rotation: int, *, first_seed: int = 0, small: bool) -> dict[str, Any]
 
 def bench(
     out: Path, rotation: int, seeds: int, arms: str, *, first_seed: int, small: bool, quiet: bool
-) -> list[tuple[str, int, Path]]:
+) -> list[BenchRun]:
     """Run one rotation; return (arm, seed, run folder)."""
     into = out / f"{arms}-{rotation}"
     into.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,11 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from lessons.errors import InputError
+from lessons.errors import InputError, RoundError
 from loops.benching.planning import Arm, Bench, Equal, bench_of, equalised, same, stem_of
 from loops.recipe import Recipe
 from loops.records import RunInfo
@@ -15,17 +16,31 @@ from loops.store import RunFolder, dump_yaml, read_record, write_record
 from loops.watching.progress import Listener
 from teachers.accounts import account
 
-NOT_COPIED = (".lock", "live.json")
+NOT_COPIED = (".lock", ".owner.json", "live.json")
 """What belongs to the process that made a stem, not to its work."""
+
+
+class BenchRun(NamedTuple):
+    """One run of a bench."""
+
+    arm: str
+    seed: int
+    folder: Path
+    stopped: str = ""
+    """Why its round could not go on; empty where it came to its end."""
 
 
 def run_bench(
     arms: Sequence[Arm], into: Path, seeds: int, equal: Equal | None, amount: float | None, listener: Listener
-) -> list[tuple[str, int, Path]]:  # (arm, seed, run folder)
+) -> list[BenchRun]:
     """Run every arm with every seed, one after the other; what is done is not done again.
+
+    A run whose round cannot go on (it has nothing to train on, too many replies were lost) does not end the bench: it
+    is told with the others, and tried again by the next call.
 
     Raises:
         InputError: a recipe is wrong, or the folder holds another bench.
+        RoundError: the first arm's round cannot go on, and what it took is the cap of the others.
         TutelageError: a run cannot go on; the next call goes on with it.
     """
     bench = bench_of(arms, seeds, equal, amount)
@@ -38,7 +53,7 @@ def run_bench(
         raise InputError(f"{into}: holds another bench (its recipes, --equal or --amount differ); name another folder")
     into.mkdir(parents=True, exist_ok=True)
     write_record(note, bench)
-    done: list[tuple[str, int, Path]] = []
+    done: list[BenchRun] = []
     for seed in bench.seeds:
         most = amount
         for arm in arms:
@@ -46,11 +61,19 @@ def run_bench(
             folder = into / "runs" / f"{arm.name}-s{seed}"
             listener.line(f"== {arm.name}, seed {seed}: {folder}")
             _begun(recipe, into / "stems" / stem_of(recipe), folder, listener)
+            by_first = equal if most is None and equal in ("teacher_tokens", "cost") else None
+            stopped = ""
             if not (folder / "finished.json").exists():
-                Run.start(recipe, folder, listener).to_the_end()
-            if most is None and equal in ("teacher_tokens", "cost"):
-                most = taken(folder, equal)
-            done.append((arm.name, seed, folder))
+                try:
+                    Run.start(recipe, folder, listener).to_the_end()
+                except RoundError as error:
+                    if by_first is not None:
+                        raise
+                    stopped = str(error)
+                    listener.line(f"== {arm.name}, seed {seed} stopped: {stopped}")
+            if by_first is not None:
+                most = taken(folder, by_first)
+            done.append(BenchRun(arm.name, seed, folder, stopped))
     return done
 
 

@@ -14,6 +14,8 @@ from loops.views.text import View, count, interval, p_value, percent, points, st
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from loops.benching.running import BenchRun
+
 
 class ArmDone(Record, frozen=True, kw_only=True):
     """One arm of a bench. Shares in [0, 1]."""
@@ -36,11 +38,20 @@ class ArmDone(Record, frozen=True, kw_only=True):
     """The same, paired over the problems of all seeds, a problem one cluster."""
 
 
+class StoppedRun(Record, frozen=True, kw_only=True):
+    """A run of a bench whose round could not go on; it counts nowhere else."""
+
+    arm: str
+    seed: int
+    reason: str
+
+
 class BenchView(View, frozen=True, kw_only=True):
     """What `bench` shows."""
 
     folder: str
     arms: tuple[ArmDone, ...]
+    stopped: tuple[StoppedRun, ...]
     comparison: Compare
 
     def render(self) -> "RenderableType":
@@ -60,7 +71,8 @@ class BenchView(View, frozen=True, kw_only=True):
                 _less(arm.against), _paired(arm.change),
                 "–" if arm.tokens is None else count(round(arm.tokens)), count(round(arm.lessons)),
             )  # fmt: skip
-        return Group(Padding(table, (0, 0, 0, 2)), Text(), self.comparison.render())
+        told = [styled(f"  stopped: {run.arm}, seed {run.seed}: {run.reason}", "yellow") for run in self.stopped]
+        return Group(Padding(table, (0, 0, 0, 2)), *told, Text(), self.comparison.render())
 
 
 def _mean(over: OverSeeds | None) -> str:
@@ -82,20 +94,21 @@ def _paired(change: Change | None) -> str:
     return "" if change is None or not change.n else p_value(change.p)
 
 
-def bench_view(done: Sequence[tuple[str, int, Path]], folder: Path) -> BenchView:
+def bench_view(done: Sequence["BenchRun"], folder: Path) -> BenchView:
     """Return what a bench came to.
 
-    done: (arm, seed, run folder), the first arm's first.
+    done: the first arm's first.
 
     Raises:
         InputError: fewer than two runs, or runs without an exam.
     """
-    names = list(dict.fromkeys(arm for arm, _, _ in done))
-    ordered = [entry for name in names for entry in done if entry[0] == name]
-    view = compare([path for _, _, path in ordered])
+    whole = [run for run in done if not run.stopped]
+    names = list(dict.fromkeys(run.arm for run in whole))
+    ordered = [run for name in names for run in whole if run.arm == name]
+    view = compare([run.folder for run in ordered])
     arms: list[ArmDone] = []
     for name in names:
-        folders = {str(path): seed for arm, seed, path in ordered if arm == name}
+        folders = {str(run.folder): run.seed for run in ordered if run.arm == name}
         sides = [side for side in view.runs if side.path in folders]
         group = next(one for one in view.groups if one.name == sides[0].group)
         against = next((one for one in view.against if one.group == group.name), None)
@@ -117,7 +130,8 @@ def bench_view(done: Sequence[tuple[str, int, Path]], folder: Path) -> BenchView
                 change=against.change if against else None,
             )
         )
-    return BenchView(folder=str(folder), arms=tuple(arms), comparison=view)
+    stopped = tuple(StoppedRun(arm=run.arm, seed=run.seed, reason=run.stopped) for run in done if run.stopped)
+    return BenchView(folder=str(folder), arms=tuple(arms), stopped=stopped, comparison=view)
 
 
 def _rows(path: Path) -> int:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from lessons.errors import InputError
+from lessons.errors import InputError, RoundError
 from loops.benching import running
 from loops.benching.planning import Arm, arms_of, bench_of, equalised, stem_of
 from loops.cli import app
@@ -53,26 +53,26 @@ def recipes(recipe: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def done(recipes: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, int, Path]]]:
+def done(recipes: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[running.BenchRun]]:
     into = tmp_path_factory.mktemp("bench") / "one"
     made = arms_of(recipes, ["uniform:method.target=uniform"])
     return into, running.run_bench(made, into, 2, None, None, Silent())
 
 
-def test_every_arm_runs_with_every_seed(done: tuple[Path, list[tuple[str, int, Path]]]) -> None:
+def test_every_arm_runs_with_every_seed(done: tuple[Path, list[running.BenchRun]]) -> None:
     _, runs = done
-    assert [(arm, seed) for arm, seed, _ in runs] == [
+    assert [(run.arm, run.seed) for run in runs] == [
         ("aimed", 0), ("explained", 0), ("uniform", 0), ("aimed", 1), ("explained", 1), ("uniform", 1),
     ]  # fmt: skip
-    assert all((path / "finished.json").exists() for _, _, path in runs)
+    assert all((run.folder / "finished.json").exists() for run in runs)
 
 
 def test_arms_of_a_seed_share_exam_and_diagnosis_and_all_seeds_one_split(
-    done: tuple[Path, list[tuple[str, int, Path]]],
+    done: tuple[Path, list[running.BenchRun]],
 ) -> None:
     into, runs = done
     assert len(list((into / "stems").iterdir())) == 2  # one a seed
-    by = {(arm, seed): path for arm, seed, path in runs}
+    by = {(run.arm, run.seed): run.folder for run in runs}
     for name in ("rounds/00/exam.jsonl", "rounds/01/attempts.jsonl", "rounds/01/profile.json"):
         for seed in (0, 1):
             texts = {(by[arm, seed] / name).read_bytes() for arm in ("aimed", "explained", "uniform")}
@@ -83,10 +83,10 @@ def test_arms_of_a_seed_share_exam_and_diagnosis_and_all_seeds_one_split(
 
 
 def test_a_run_of_a_bench_is_that_of_its_recipe_run_alone(
-    done: tuple[Path, list[tuple[str, int, Path]]], tmp_path: Path
+    done: tuple[Path, list[running.BenchRun]], tmp_path: Path
 ) -> None:
     _, runs = done
-    made = next(path for arm, seed, path in runs if (arm, seed) == ("uniform", 1))
+    made = next(run.folder for run in runs if (run.arm, run.seed) == ("uniform", 1))
     saved = tmp_path / "alone.yaml"
     saved.write_text(yaml.safe_dump(read_yaml(made / "recipe.yaml")))
     alone = tmp_path / "alone"
@@ -95,7 +95,7 @@ def test_a_run_of_a_bench_is_that_of_its_recipe_run_alone(
         assert (alone / "rounds/01" / name).read_bytes() == (made / "rounds/01" / name).read_bytes(), name
 
 
-def test_the_view_names_arms_and_compares_with_the_first(done: tuple[Path, list[tuple[str, int, Path]]]) -> None:
+def test_the_view_names_arms_and_compares_with_the_first(done: tuple[Path, list[running.BenchRun]]) -> None:
     into, runs = done
     view = bench_view(runs, into)
     assert [(arm.name, arm.group, arm.seeds) for arm in view.arms] == [
@@ -111,7 +111,7 @@ def test_the_view_names_arms_and_compares_with_the_first(done: tuple[Path, list[
 
 
 def test_again_it_does_nothing_and_another_bench_is_refused(
-    done: tuple[Path, list[tuple[str, int, Path]]], recipes: list[Path], monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, list[running.BenchRun]], recipes: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     into, runs = done
     made = arms_of(recipes, ["uniform:method.target=uniform"])
@@ -128,7 +128,7 @@ def test_again_it_does_nothing_and_another_bench_is_refused(
 
 
 def test_a_bench_that_was_stopped_in_a_stem_or_in_a_run_goes_on(
-    recipe: Path, tmp_path: Path, done: tuple[Path, list[tuple[str, int, Path]]], monkeypatch: pytest.MonkeyPatch
+    recipe: Path, tmp_path: Path, done: tuple[Path, list[running.BenchRun]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, into = arms_of([recipe], []), tmp_path / "cut"
     stem = into / "stems" / stem_of(made[0].recipe(0))
@@ -144,8 +144,9 @@ def test_a_bench_that_was_stopped_in_a_stem_or_in_a_run_goes_on(
         with pytest.raises(KeyboardInterrupt):
             running.run_bench(made, into, 1, None, None, Silent())
     assert Run.to_the_end is real
-    ((_, _, path),) = running.run_bench(made, into, 1, None, None, Silent())
-    undisturbed = next(folder for arm, seed, folder in done[1] if (arm, seed) == ("aimed", 0))
+    (went_on,) = running.run_bench(made, into, 1, None, None, Silent())
+    path = went_on.folder
+    undisturbed = next(run.folder for run in done[1] if (run.arm, run.seed) == ("aimed", 0))
     for name in ("lessons.jsonl", "exam.jsonl", "metrics.json"):
         assert (path / "rounds/01" / name).read_bytes() == (undisturbed / "rounds/01" / name).read_bytes()
 
@@ -155,12 +156,12 @@ def test_equal_teacher_tokens_caps_the_others_at_what_the_first_arm_took(recipe:
     other.write_text(yaml.safe_dump({**RECIPE, "method": {"id": "rationale", "samples": 40, "of": "all"}}))
     made = arms_of([recipe, other], [])
     runs = running.run_bench(made, tmp_path / "b", 1, "teacher_tokens", None, Silent())
-    took = {arm: running.taken(path, "teacher_tokens") for arm, _, path in runs}
+    took = {run.arm: running.taken(run.folder, "teacher_tokens") for run in runs}
     assert took["more"] <= took["aimed"]
-    capped = read_yaml(next(path for arm, _, path in runs if arm == "more") / "recipe.yaml")["budget"]
+    capped = read_yaml(next(run.folder for run in runs if run.arm == "more") / "recipe.yaml")["budget"]
     assert capped["tokens"] == took["aimed"]
     with pytest.raises(InputError, match="prices are not known, or 0"):
-        running.taken(runs[0][2], "cost")
+        running.taken(runs[0].folder, "cost")
 
 
 def test_equal_lessons_sets_the_selectors_budget(recipe: Path, tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_equal_lessons_sets_the_selectors_budget(recipe: Path, tmp_path: Path) -
     assert equalised("cost", 0.5) == ["budget.usd=0.5", "budget.at_cap=finish"]
     assert equalised("teacher_tokens", None) == []
     runs = running.run_bench(arms(recipe)[:2], tmp_path / "b", 1, "lessons", 5, Silent())
-    rows = [len((path / "rounds/01/lessons.jsonl").read_text().splitlines()) for _, _, path in runs]
+    rows = [len((run.folder / "rounds/01/lessons.jsonl").read_text().splitlines()) for run in runs]
     assert max(rows) <= 5
     assert min(rows) > 0
 
@@ -207,3 +208,16 @@ def test_the_command_prints_the_table_and_writes_the_report(recipe: Path, tmp_pa
     view = json.loads(told.output)
     assert [arm["name"] for arm in view["arms"]] == ["aimed", "uniform"]
     assert (into / "bench.html").read_text().startswith("<!")
+
+
+def test_a_round_that_cannot_go_on_is_told_and_the_bench_goes_on(recipe: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"  # the tiny student is never right, so there is nothing of its own to learn from
+    own.write_text(yaml.safe_dump({**RECIPE, "method": "rest_em"}))
+    made = arms_of([recipe, own], ["uniform:method.target=uniform"])
+    runs = running.run_bench(made, tmp_path / "b", 1, None, None, Silent())
+    assert [(run.arm, bool(run.stopped)) for run in runs] == [("aimed", False), ("own", True), ("uniform", False)]
+    view = bench_view(runs, tmp_path / "b")
+    assert [arm.name for arm in view.arms] == ["aimed", "uniform"]
+    assert f"stopped: own, seed 0: {view.stopped[0].reason}"[:60] in view.text()
+    with pytest.raises(RoundError):  # what the first arm takes is the others' cap
+        running.run_bench(arms_of([own, recipe], []), tmp_path / "c", 1, "teacher_tokens", None, Silent())
