@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from lessons.errors import InputError
+from lessons.formats import refuse_newer
 from lessons.memory import Memory
 from lessons.records import Attempt, Dropped, Lesson, LostReply, Problem, Record
 from lessons.skills import SkillProfile
 from loops.exams.records import Contamination
 from loops.faults import Faults
+from loops.formats import FORMAT, NAME, format_of
 from loops.records import (
     STAGES,
     CatalogInfo,
@@ -152,14 +154,16 @@ class RunView:
         """Look at a run folder. Damaged files are errors, or with `forgiving` are noted and passed over.
 
         Raises:
-            InputError: there is no run at this path.
+            InputError: there is no run at this path, or a newer tool wrote it.
         """
         folder = Path(path)
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder; name the folder of a run")
         if not (folder / "run.json").is_file() and not (folder / "recipe.yaml").is_file():
             raise InputError(f"{folder}: is not a run (it holds neither run.json nor recipe.yaml)")
-        return cls(folder, Faults(folder, forgiving))
+        faults = Faults(folder, forgiving)
+        refuse_newer(folder, faults.spare(folder / NAME, lambda: format_of(folder), FORMAT), FORMAT)
+        return cls(folder, faults)
 
     @classmethod
     def of(cls, run: "RunView | Path | str") -> "RunView":

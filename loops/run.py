@@ -13,7 +13,7 @@ from lessons.errors import InputError
 from lessons.jsonl import write_jsonl
 from lessons.records import Lesson, Provenance
 from lessons.skills import SkillProfile
-from loops import history, lines, stages, tracking
+from loops import formats, history, lines, stages, tracking
 from loops.catalog import stages as catalog_stages
 from loops.changing import differing_keys
 from loops.exams import freezing, noise, teacher
@@ -84,9 +84,11 @@ class Run:
         saved = path / "recipe.yaml"
         if not saved.exists():
             raise InputError(f"{path}: is not a run folder (it has no recipe.yaml)")
+        formats.check(path)  # before anything of it is read
         recipe = resolve(read_yaml(saved), folder=Path.cwd())
         folder = RunFolder(path)
         folder.acquire()
+        formats.claim(path)
         if changes:
             recipe = _changed(path, recipe, changes)
             tracking.check(recipe.tracking)

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from lessons.errors import InputError, StudentError
+from lessons.formats import refuse_newer
 from lessons.ids import content_id
 from lessons.records import Message
 from students.base import Progress, Student
 
+VERSION = 1
+"""Of the table; a file that says none has it too."""
 TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, total REAL, tokens INTEGER, distance REAL)"
 CHUNK = 512
 """Texts that are scored at once: what is held in memory, and what a kill loses at most."""
@@ -165,7 +168,11 @@ class Scores:
         if self._file is None:
             file = sqlite3.connect(self._path or ":memory:", check_same_thread=False)
             try:
+                found = file.execute("PRAGMA user_version").fetchone()[0]
+                refuse_newer(self._path or Path(), found, VERSION)
                 file.execute(TABLE)
+                if found != VERSION:
+                    file.execute(f"PRAGMA user_version={VERSION}")
             except BaseException:
                 file.close()
                 raise

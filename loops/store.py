@@ -16,12 +16,13 @@ from filelock import FileLock, Timeout
 from lessons.errors import InputError
 from lessons.jsonl import write_whole
 from lessons.records import Record
+from loops import formats
 from loops.records import Clock, Marker, Prompts, RunInfo
 
 R = TypeVar("R", bound=Record)
 
 
-_OURS = {"rounds", "problems", ".lock"}
+_OURS = {"rounds", "problems", ".lock", formats.NAME}
 """What a start that was killed before it wrote the recipe may have left."""
 
 
@@ -40,7 +41,8 @@ class RunFolder:
         `lasting` takes from a recipe what must not change while the run goes on; the rest is written anew.
 
         Raises:
-            InputError: it cannot be written, another process has it, or it holds a run of another recipe.
+            InputError: it cannot be written, another process has it, it holds a run of another recipe, or a newer tool
+                wrote it.
         """
         saved = self.path / "recipe.yaml"
         try:
@@ -54,8 +56,10 @@ class RunFolder:
             raise InputError(f"{self.path}: the run folder cannot be made ({error.strerror})") from error
         if not os.access(self.path, os.W_OK):
             raise InputError(f"{self.path}: the run folder cannot be written")
+        formats.check(self.path)
         self.acquire()
         if not saved.exists():
+            formats.claim(self.path)
             write_whole(saved, dump_yaml(recipe))
             return True
         from loops.changing import differing_keys
@@ -68,6 +72,7 @@ class RunFolder:
                 f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
                 "name another folder, or resume it as it is with `tutelage resume`"
             )
+        formats.claim(self.path)
         if before != recipe:
             write_whole(saved, dump_yaml(recipe))
         return False

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from platformdirs import user_cache_path
 
 from lessons.errors import InputError
+from lessons.formats import refuse_newer
 from lessons.ids import digest
 
 KEPT = 30 * 24 * 3600.0
@@ -19,6 +20,8 @@ _WAIT = 60.0
 """Seconds to wait for another process's transaction."""
 _APPLICATION = 0x74757462
 """SQLite's application id of this file ("tutb")."""
+_VERSION = 1
+"""Of the tables; a file that says none has it too."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS batches (
     number INTEGER PRIMARY KEY AUTOINCREMENT, tag TEXT NOT NULL, step TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL
@@ -79,7 +82,9 @@ class BatchState:
                 empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
                 if application != _APPLICATION and not empty:
                     raise InputError(f"{path}: this SQLite file holds no batches: give teacher.state another path")
+                refuse_newer(path, connection.execute("PRAGMA user_version").fetchone()[0], _VERSION)
                 connection.execute(f"PRAGMA application_id={_APPLICATION}")
+                connection.execute(f"PRAGMA user_version={_VERSION}")
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(_TABLES)
         with self._change() as change:

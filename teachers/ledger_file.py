@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from lessons.errors import InputError
+from lessons.formats import refuse_newer
 
 APPLICATION = 0x74757465
 """SQLite's application id of a ledger ("tute"): another program's database is refused, not written into."""
@@ -149,8 +150,7 @@ def _check(path: Path, connection: sqlite3.Connection, oldest: int = VERSION) ->
     application, version = _versions(connection)
     if application != APPLICATION:
         raise InputError(f"{path}: this SQLite file is not a ledger: give another path")
-    if not oldest <= version <= VERSION:
-        raise InputError(
-            f"{path}: a ledger of version {version}, and this tutelage reads {VERSION}: use a matching one"
-        )
+    refuse_newer(path, version, VERSION)
+    if version < oldest:
+        raise InputError(f"{path}: a ledger of version {version}, which no tutelage wrote: give another path")
     return version

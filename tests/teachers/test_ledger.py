@@ -174,7 +174,7 @@ def test_another_programs_database_and_another_version_are_refused(tmp_path: Pat
     Ledger.open(newer).close()
     with sqlite3.connect(newer) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(InputError, match="version 99"):
+    with pytest.raises(InputError, match="newer tutelage .format 99, this one reads up to 2"):
         Ledger.open(newer)
 
 
