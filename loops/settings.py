@@ -82,9 +82,10 @@ class DifficultSettings:
 class DiagnoseSettings:
     """How the skills that a failed attempt lacks are found."""
 
-    by: Literal["teacher", "needed"] = "teacher"
+    by: Literal["teacher", "needed", "confused"] = "teacher"
     """`teacher` asks for the missing skills of each failed attempt (arXiv 2510.10023, step 2); `needed` takes the
-    skills that the problem is labelled with, and asks nobody."""
+    skills that the problem is labelled with, and asks nobody; `confused` takes those and, where the answer is itself
+    the name of a skill, that one too: of labels that exclude each other both need lessons (our own)."""
     form: Literal["apart", "skill"] = "apart"
     """What failures of form alone are (cut off, or without an answer that can be read): `apart` asks nobody about them
     and counts no gap of a skill, unless nearly all failures are such; `skill` looks at them like at any other."""
@@ -139,6 +140,20 @@ class GateSettings:
     """`significant`: better in a paired test; `better`: more right answers; `always`: keep every round's student."""
     alpha: float = 0.05
     """Two-sided level of the paired test (McNemar, exact)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StallSettings:
+    """When a run in which nothing goes on is stopped."""
+
+    minutes: float = operational(60.0)
+    """Minutes in which no stage began, nothing was said or counted, and no file of the run grew: then `stalled.txt`
+    says what it waited for, and the run stops, to be resumed; 0: never. A teacher that answers by the batch has 26
+    hours. Our choice: after about as long, a call that is never answered gives up by itself."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minutes < float("inf"):
+            raise ValueError(f"minutes must be at least 0, got {self.minutes:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,16 @@ def by_needed(attempt: Attempt, reason: str = _LABELS, **more: object) -> Attemp
     return msgspec.structs.replace(attempt, missing=attempt.problem.skills, diagnosis=diagnosis)
 
 
+def with_confused(attempt: Attempt, names: Collection[str]) -> Attempt:
+    """Add to what a missed attempt lacks the skill that it answered, where its answer is the name of one."""
+    answered = attempt.answer
+    if not attempt.missing or answered is None or answered not in names or answered in attempt.missing:
+        return attempt
+    told = f"{_LABELS}, and it answered {answered}"
+    diagnosis = msgspec.structs.replace(attempt.diagnosis, reason=told) if attempt.diagnosis else None
+    return msgspec.structs.replace(attempt, missing=(*attempt.missing, answered), diagnosis=diagnosis)
+
+
 def without_asking(attempt: Attempt, form: Literal["apart", "skill"] = "apart") -> Attempt | None:
     """Return the attempt with the diagnosis that needs no reader, or as it is where none is due; None for all others.
 

@@ -8,7 +8,15 @@ from lessons.records import Attempt
 from lessons.tally import of_form_alone
 from loops.asking import run_async
 from loops.diagnosis import difficulty
-from loops.diagnosis.attempts import Way, by_needed, by_teacher, right_ones, with_form_as_skills, without_asking
+from loops.diagnosis.attempts import (
+    Way,
+    by_needed,
+    by_teacher,
+    right_ones,
+    with_confused,
+    with_form_as_skills,
+    without_asking,
+)
 from loops.diagnosis.verdicts import Verdicts
 from loops.work import Work
 
@@ -28,8 +36,10 @@ def diagnosed(work: Work, index: int, folder: Path, counts: Counter[str]) -> lis
             rewards = run_async(difficulty.rewards_of(attempts, settings.difficult, folder, progress))
         attempts = difficulty.with_rewards(attempts, rewards, settings.difficult)
         counts.update(difficulty.counted(attempts))
-    if settings.by == "needed":
+    if settings.by != "teacher":
         found = [without_asking(attempt, settings.form) or by_needed(attempt) for attempt in attempts]
+        if settings.by == "confused":
+            found = [with_confused(attempt, work.catalog.names) for attempt in found]
     else:
         check = right_ones(attempts, settings.check_right, work.rng(index, "diagnose"))
         way = Way(privileged=settings.privileged, form=settings.form, check=check)

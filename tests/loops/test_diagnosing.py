@@ -11,6 +11,7 @@ import pytest
 from lessons.demo.skills import SKILLS, catalog, generate, solve
 from lessons.graders.math import MathGrader
 from lessons.records import FORM_ERRORS, Attempt, Message, Problem
+from lessons.skills import SkillProfile
 from lessons.tally import of_form_alone
 from loops.diagnosis.attempts import (
     NEARLY_ALL,
@@ -18,6 +19,7 @@ from loops.diagnosis.attempts import (
     by_needed,
     by_teacher,
     right_ones,
+    with_confused,
     with_form_as_skills,
     without_asking,
 )
@@ -231,3 +233,26 @@ def test_an_erring_teacher_is_found_out_in_both_directions(tmp_path: Path) -> No
 
 def test_form_errors_are_those_of_the_record() -> None:
     assert {"format", "truncated"} == set(FORM_ERRORS)
+
+
+def labelled(answer: str | None, score: float) -> Attempt:
+    problem = Problem(question="play a film", answer="SearchScreeningEvent", skills=("SearchScreeningEvent",))
+    return Attempt(problem=problem, student="s", text=answer or "", answer=answer, score=score)
+
+
+def test_a_confused_label_is_lacked_beside_the_right_one() -> None:
+    names = ("SearchScreeningEvent", "SearchCreativeWork")
+    found = [
+        with_confused(by_needed(labelled(answer, score)), names)
+        for answer, score in (
+            ("SearchCreativeWork", 0.0), ("SearchScreeningEvent", 1.0), ("a film", 0.0), (None, 0.0),
+        )
+    ]  # fmt: skip
+    assert [attempt.missing for attempt in found] == [
+        ("SearchScreeningEvent", "SearchCreativeWork"), (), ("SearchScreeningEvent",), ("SearchScreeningEvent",),
+    ]  # fmt: skip
+    assert found[0].diagnosis is not None
+    assert found[0].diagnosis.reason.endswith("and it answered SearchCreativeWork")
+    assert with_confused(found[0], names) == found[0]
+    profile = SkillProfile.of(found, names)
+    assert profile.shares("gap")["SearchCreativeWork"] > 0
