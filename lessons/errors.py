@@ -58,3 +58,11 @@ class StudentError(TutelageError):
 
 class BudgetError(TutelageError):
     """A cap of the run's budget is reached. Nothing is lost: what is paid for is kept, and a higher cap goes on."""
+
+
+class StoppedError(TutelageError):
+    """The user, or the watchdog, stopped what the command did; what is done is kept. The command exits with `code`."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code

@@ -15,6 +15,8 @@ R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+"""How `whole_file` names what it has not finished: with the number of its process."""
 
 
 def plain_text(text: str) -> str:
@@ -64,6 +66,22 @@ class whole_file:  # noqa: N801 - used like open()
             self.temporary.unlink(missing_ok=True)  # still there where something failed, also a full disk
         if kind is None:
             sync_folder(self.path.parent)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return the files, in a folder and those in it, that `whole_file` was writing when its process was killed."""
+    found = [(path, _TEMPORARY.fullmatch(path.name)) for path in folder.rglob(".*.tmp")]
+    return [path for path, name in found if name is not None and not _runs(int(name[1]))]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no process id at all
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:

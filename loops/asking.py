@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lessons.errors import BudgetError, InputError, TutelageError
 from lessons.places import cache_folder
 from loops.watching.live import Live
-from teachers.base import Teacher
+from loops.watching.stalls import BATCH
+from loops.watching.stopping import until_stopped
+from teachers.base import GatheringTeacher, Teacher
 from teachers.calls import Caller, CallTotals
 from teachers.ledger import Ledger
 from teachers.prices import FREE, prices_of
@@ -45,7 +47,8 @@ async def asked(
     except BudgetError:
         raise spent_up(work) from None
     live = Live(budget=budget, limiters=lambda: getattr(teacher, "limiters", ()))
-    with opened(work, path, cache) as ledger, work.listener.live(title) as told:
+    silent = BATCH if isinstance(teacher, GatheringTeacher) else 0.0
+    with opened(work, path, cache) as ledger, work.listener.live(title) as told, work.patient(silent):
 
         def changed(totals: CallTotals) -> None:
             nonlocal noted
@@ -64,7 +67,7 @@ async def asked(
             on_change=changed,
         )
         try:
-            found = await do(caller)
+            found = await until_stopped(work.stop, caller, do(caller))
         except TutelageError:
             if caller.totals.lost["budget"]:  # what failed, failed for want of replies
                 raise spent_up(work) from None

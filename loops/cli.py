@@ -13,8 +13,12 @@ __all__ = ["app", "checking", "looking", "main", "running"]
 
 
 def main() -> None:
-    """Run the command line; an error is one line. Exit codes: 1 a round stopped, 2 wrong input, 3 budget spent."""
-    from lessons.errors import BudgetError, InputError, TutelageError
+    """Run the command line; an error is one line.
+
+    Exit codes: 1 a round stopped, 2 wrong input, 3 budget spent, 4 nothing went on, 5 the disk or its rights, 130 and
+    143 stopped by Ctrl-C and by SIGTERM.
+    """
+    from lessons.errors import BudgetError, InputError, StoppedError, TutelageError
 
     # Read before torch is imported: with two processes on two cores, spinning threads are ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -24,6 +28,8 @@ def main() -> None:
         sys.exit(_say(error, 2))
     except BudgetError as error:
         sys.exit(_say(error, 3))
+    except StoppedError as error:
+        sys.exit(_say(error, error.code))
     except TutelageError as error:
         sys.exit(_say(error, 1))
     except SystemExit as end:

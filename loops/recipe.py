@@ -21,6 +21,7 @@ from loops.settings import (
     ExamineSettings,
     GateSettings,
     PreflightSettings,
+    StallSettings,
     StudentSettings,
     TrackingSettings,
 )
@@ -50,6 +51,7 @@ class Recipe:
     gate: GateSettings
     budget: Caps
     tracking: TrackingSettings
+    stalls: StallSettings
     rounds: int
     seed: int
     split_seed: int | None = None
@@ -78,6 +80,7 @@ class Recipe:
             "gate": plugins.values_of(self.gate),
             "budget": plugins.values_of(self.budget),
             "tracking": plugins.values_of(self.tracking),
+            "stalls": plugins.values_of(self.stalls),
             "rounds": self.rounds,
             "seed": self.seed,
             "split_seed": self.split_seed,
@@ -121,7 +124,7 @@ _ELSEWHERE = {**dict.fromkeys(_ADAPTER_KEYS, "a key of student.adapter"), "order
 """Keys of `Training` that a recipe writes elsewhere."""
 _KEYS = (
     "task", "student", "teacher", "method", "filters", "select", "order", "train", "calls", "examine", "diagnose",
-    "preflight", "gate", "budget", "tracking", "rounds", "seed", "split_seed",
+    "preflight", "gate", "budget", "tracking", "stalls", "rounds", "seed", "split_seed",
 )  # fmt: skip
 _REQUIRED = ("task", "student", "teacher", "method")
 DEFAULT_FILTERS = ("format", "duplicate", "verified")
@@ -221,6 +224,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         gate=plugins.make(GateSettings, _mapping(given, "gate"), where="gate"),
         budget=plugins.make(Caps, _mapping(given, "budget"), where="budget"),
         tracking=plugins.make(TrackingSettings, _mapping(given, "tracking"), where="tracking"),
+        stalls=plugins.make(StallSettings, _mapping(given, "stalls"), where="stalls"),
         rounds=_whole(given, "rounds", default=1, least=1),
         seed=_whole(given, "seed", default=0, least=0),
         split_seed=None if given.get("split_seed") is None else _whole(given, "split_seed", default=0, least=0),
@@ -229,6 +233,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
                 "budget",
                 "tracking",
                 "preflight",
+                "stalls",
                 "diagnose.catalog.path",
                 *of_teacher,
                 *operational_keys(calls, "calls."),

@@ -1,8 +1,8 @@
 """The loop, top to bottom. This file reads like the box in the design; each line of it is one stage."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +26,7 @@ from loops.store import RunFolder, now, read_record, read_yaml, write_record
 from loops.tasks.base import student_prompt
 from loops.watching.heartbeat import Pulse, Watched
 from loops.watching.progress import Listener, Silent
+from loops.watching.stalls import Watchdog
 from loops.work import UpToHere, Work
 from students.base import Student
 from students.objectives.sft import Sft
@@ -102,13 +103,25 @@ class Run:
         """Run to the end, a round at a time."""
         work = self.work
         try:
-            with Pulse(self.folder) as pulse:
-                work.begins, work.listener = pulse.begins, Watched(work.listener, pulse)
-                yield from self._rounds(work)
+            with (
+                Pulse(self.folder) as pulse,
+                Watchdog(
+                    self.folder, 60 * work.recipe.stalls.minutes, pulse, work.stop, work.listener.line
+                ) as watchdog,
+                work.stop.named(),
+            ):
+                work.begins, work.patient = pulse.begins, watchdog.patient
+                work.listener = Watched(work.listener, pulse, work.stop.check)
+                if work.folder.taken_over:
+                    work.listener.line(work.folder.taken_over)
+                with closing(self._rounds(work)) as rounds:
+                    for done in rounds:
+                        with watchdog.paused():
+                            yield done
         finally:
             work.folder.release()
 
-    def _rounds(self, work: Work) -> Iterator[RoundDone]:
+    def _rounds(self, work: Work) -> Generator[RoundDone]:
         try:
             frozen = freezing.freeze(work)
             catalog_stages.catalogue(work)

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lessons.errors import InputError
-from lessons.jsonl import write_whole
+from lessons.jsonl import leftovers, write_whole
 from lessons.records import Record
 from loops import formats
 from loops.records import Clock, Marker, Prompts, RunInfo
@@ -22,8 +22,8 @@ from loops.records import Clock, Marker, Prompts, RunInfo
 R = TypeVar("R", bound=Record)
 
 
-_OURS = {"rounds", "problems", ".lock", formats.NAME}
-"""What a start that was killed before it wrote the recipe may have left."""
+_OURS = {"rounds", "problems", ".lock", ".owner.json", formats.NAME}
+"""What a start that was killed before it wrote the recipe may have left, beside files that it was writing."""
 
 
 class RunFolder:
@@ -32,6 +32,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock")
+        self.taken_over = ""
+        """Whose run this was, where that process ended without giving it back; "" where it was nobody's."""
 
     def start(
         self, recipe: Mapping[str, Any], lasting: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
@@ -46,9 +48,10 @@ class RunFolder:
         """
         saved = self.path / "recipe.yaml"
         try:
-            others = [entry.name for entry in self.path.iterdir()] if self.path.exists() else []
-            if others and not saved.exists() and not set(others) <= _OURS:
-                other = sorted(set(others) - _OURS)[0]
+            names = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set[str]()
+            others = names - _OURS - {path.name for path in leftovers(self.path)}
+            if others and not saved.exists():
+                other = min(others)
                 raise InputError(f"{self.path}: is not empty and holds no run (there is {other!r}); name another")
             for folder in (self.path, self.path / "rounds", self.path / "problems"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -102,17 +105,28 @@ class RunFolder:
         """Take the folder for this process; it is given back when the process ends, however it ends.
 
         Raises:
-            InputError: another living process has it.
+            InputError: another living process has it, which is named.
         """
+        from loops import owning
+
         try:
             self._lock.acquire(timeout=0)
+            self.taken_over = owning.claim(self.path)
         except Timeout as error:
-            raise InputError(f"{self.path}: another process is running this run; wait for it, or stop it") from error
+            raise InputError(owning.refusal(self.path)) from error
         except OSError as error:
+            self._lock.release()
             raise InputError(f"{self.path}: the run folder cannot be written ({error.strerror})") from error
+        except BaseException:
+            self._lock.release()
+            raise
 
     def release(self) -> None:
         """Give the folder back."""
+        from loops import owning
+
+        if self._lock.is_locked:
+            owning.give_back(self.path)
         self._lock.release()
 
     def round(self, index: int) -> Path:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
 from loops.tracking import Tracker
 from loops.watching.progress import Listener
+from loops.watching.stopping import Stop
 from students.base import Student
 from teachers.accounts import account, entries
 from teachers.base import HoldingTeacher, Teacher
@@ -59,6 +60,10 @@ class Work:
     """Told the round and the name of a stage whose work begins."""
     opened: list[Scores] = field(default_factory=list[Scores])
     """What is to be closed when the run is over."""
+    stop: Stop = field(default_factory=Stop)
+    """Whether the run was asked to stop."""
+    patient: Callable[[float], AbstractContextManager[None]] = lambda seconds: nullcontext()
+    """Allows for so many seconds of silence while its block runs."""
     until: tuple[int, str] | None = None
     """Round and stage that this process stops before; None for the run's end."""
     labels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -150,6 +155,7 @@ class Work:
             return done
         if self.until == (index, stage):
             raise UpToHere
+        self.stop.check()
         watch = Stopwatch()
         counts: Counter[str] = Counter()
         self.working = True

@@ -121,7 +121,12 @@ class Caller:
             give_up_after=give_up_after, budget=self.budget, on_change=self._on_change, totals=self.totals,
         )  # fmt: skip
         made.versions = self.versions
+        made._fetcher.runway = self._fetcher.runway
         return made
+
+    async def land(self, seconds: float) -> None:
+        """Send nothing more, and wait up to so many seconds until what is out has come back and is on disk."""
+        await self._fetcher.runway.close(seconds)
 
     async def _sample(self, prompt: Prompt[T], wanted: Request) -> Answered[T]:
         answer = await self._answer(prompt, wanted)

@@ -12,7 +12,7 @@ from lessons.jsonl import plain_text
 from lessons.records import Message
 from teachers.base import GatheringTeacher, ManyTeacher, Reply, Sampling, Teacher
 from teachers.budget import Budget
-from teachers.flights import Breaker, Flight, halted, shared
+from teachers.flights import Breaker, Flight, Runway, halted, shared
 from teachers.ledger import Call, Ledger, call_key
 from teachers.totals import CallTotals, too_long
 
@@ -47,6 +47,7 @@ class Fetcher:
     ) -> None:
         self.teacher, self.ledger, self.budget, self.totals = teacher, ledger, budget, totals
         self._in_flight = teacher.in_flight if isinstance(teacher, GatheringTeacher) else in_flight
+        self.runway = Runway()
         self._many = teacher if isinstance(teacher, ManyTeacher) else None
         self._breaker = Breaker(give_up_after)
         self._stopped: Exception | None = None
@@ -138,9 +139,8 @@ class Fetcher:
     async def _sent(self, wanted: Sequence[Request]) -> list[Call]:
         """Send one request for one or several samples of a chat; its replies are on disk when this returns."""
         try:
-            async with (
-                self._limit
-            ):  # until the replies are on disk: a kill loses no more than the limit's worth of calls
+            # Until the replies are on disk: a kill loses no more than the limit's worth of calls.
+            async with self._limit, self.runway:
                 if self._stopped is not None:
                     raise halted(self._stopped)
                 number = self._breaker.send()

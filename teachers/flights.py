@@ -1,6 +1,7 @@
 """Calls under way: one request for all who ask the same, and the sign that the teacher is gone."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,33 @@ class Flight:
         if self.task is not asyncio.current_task():
             self._cut = error
             self.task.cancel()
+
+
+class Runway:
+    """Where requests set out from, and come back to; it can be closed while some are out."""
+
+    def __init__(self) -> None:
+        self._out = 0
+        self._closed = False
+        self._last: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> None:
+        if self._closed:
+            await asyncio.Event().wait()  # until it is cancelled, with all that waits for it
+        self._out += 1
+
+    async def __aexit__(self, *error: object) -> None:
+        self._out -= 1
+        if not self._out and self._last is not None and not self._last.done():
+            self._last.set_result(None)
+
+    async def close(self, seconds: float) -> None:
+        """Let nothing more set out, and wait until all that is out is back, or so many seconds are over."""
+        self._closed = True
+        if self._out and seconds > 0:
+            self._last = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._last, seconds)
 
 
 def shared(fetch: Coroutine[Any, Any, Sequence[Call | Exception]], count: int) -> list[Coroutine[Any, Any, Call]]:

@@ -1,10 +1,12 @@
 """Commands that do a run's work, or say what it would take."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lessons.errors import StoppedError
 from loops.commands.app import AsJson, RunPath, answer, app, print_view
 
 
@@ -121,11 +123,21 @@ def catalog(
 
 
 def finish(running: Any, quiet: bool) -> None:
-    """Run to the end, write the report, and say how it went."""
+    """Run to the end, write the report, and say how it went.
+
+    Raises:
+        StoppedError: the run was stopped before its end.
+    """
     from loops.report import write_report
     from loops.views.gaps import gaps as view
+    from loops.watching.stopping import Stopped, stopped_by_signals
 
-    running.to_the_end()
+    try:
+        with stopped_by_signals(running.work.stop):
+            running.to_the_end()
+    except Stopped as stopped:
+        again = f"tutelage resume {shlex.quote(str(running.folder))}"
+        raise StoppedError(f"stopped {stopped}; go on with {again}", code=stopped.reason.code) from None
     written = write_report(running.folder)
     if not quiet:
         print_view(view(running.folder))

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 
-IGNORED = frozenset((".lock", "report.html", "live.json"))
+IGNORED = frozenset((".lock", ".owner.json", "report.html", "live.json"))
 """Files that say nothing about what a report shows."""
 
 

@@ -85,6 +85,8 @@ class Pulse:
 
     def __init__(self, folder: Path, *, every: float = EVERY, idle: float = IDLE) -> None:
         self.path = folder / NAME
+        self.notes = 0
+        """How often anything was noted."""
         self._every, self._idle = every, idle
         self._fields: dict[str, Any] = {}
         self._changed, self._ending = threading.Event(), threading.Event()
@@ -103,9 +105,17 @@ class Pulse:
         self._ending.set()
         self._changed.set()
         self._thread.join()
-        self._note(stage="", doing="", done=0, total=0, ended="finished" if error is None else "stopped")
-        self._note(line="", reason="" if error is None else _reason(error))
+        self.ended("" if error is None else _reason(error))
+
+    def ended(self, why: str) -> None:
+        """Write that the process has the run no more. why: it stopped before the run's end; "" at its end."""
+        self._note(stage="", doing="", done=0, total=0, ended="stopped" if why else "finished", line="", reason=why)
         self._write()
+
+    def last(self) -> dict[str, Any]:
+        """Return what was noted last, by the names of `Heartbeat`."""
+        with self._lock:
+            return dict(self._fields)
 
     def begins(self, index: int, stage: str) -> None:
         """Note that a stage's work begins."""
@@ -129,6 +139,7 @@ class Pulse:
     def _note(self, **fields: Any) -> None:
         with self._lock:
             self._fields.update(fields, moved=now())
+            self.notes += 1
         self._changed.set()
 
     def _write_on(self) -> None:
@@ -151,10 +162,13 @@ class Pulse:
 
 
 class Watched:
-    """A listener that notes in a pulse whatever it passes on to another."""
+    """A listener that notes in a pulse whatever it passes on to another.
 
-    def __init__(self, listener: Listener, pulse: Pulse) -> None:
-        self._listener, self._pulse = listener, pulse
+    check: called whenever something that a student does has gone a step on; what it raises ends that.
+    """
+
+    def __init__(self, listener: Listener, pulse: Pulse, check: Callable[[], object] = lambda: None) -> None:
+        self._listener, self._pulse, self._check = listener, pulse, check
 
     def line(self, text: str) -> None:
         """Say one finished thing."""
@@ -168,6 +182,7 @@ class Watched:
         with self._listener.bar(title, total) as progress:
 
             def both(done: int, of: int) -> None:
+                self._check()
                 self._pulse.counted(title, done, of)
                 progress(done, of)
 
@@ -213,7 +228,7 @@ def seconds_since(moment: str) -> float:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "by Ctrl-C"
+        return str(error) or "by Ctrl-C"
     if isinstance(error, GeneratorExit):
         return "by the program that ran it"
     return " ".join(str(error).split()) or type(error).__name__
