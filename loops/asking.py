@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lessons.errors import BudgetError, InputError, TutelageError
 from lessons.places import cache_folder
+from lessons.timing import run, run_beside
 from loops.watching.live import Live
 from loops.watching.stalls import BATCH
 from loops.watching.stopping import until_stopped
@@ -144,6 +145,6 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return run(work)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, work).result()
+        return pool.submit(run_beside(work)).result()

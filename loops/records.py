@@ -7,6 +7,7 @@ import msgspec
 from lessons.agreement import RELIABLE, Agreement
 from lessons.records import Record
 from lessons.skills import Skill, SkillRow
+from lessons.timing import Part
 from students.base import Learned
 
 STAGES = ("examine", "diagnose", "teach", "filter", "select", "learn", "exam")
@@ -64,6 +65,8 @@ class Marker(Record, frozen=True, kw_only=True):
     counts: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     """What the stage counted, `area/name`: teach/asked, teach/answered, teach/parsed, filter/kept, drop/duplicate."""
     seconds: float = 0.0
+    times: dict[Part, float] = msgspec.field(default_factory=dict[Part, float])
+    """Of these, seconds inside the student's engine, waiting for the teacher, and loading; the rest is the loop's."""
     finished: str = ""
     """ISO 8601, UTC."""
 
@@ -162,6 +165,8 @@ class Clock(Record, frozen=True, kw_only=True):
     """`clock.json`: how long processes have worked at the run, over every time that it was resumed."""
 
     seconds: float
+    starting: float = 0.0
+    """Of these, seconds until a process began its first stage, such as imports and the student's files."""
 
 
 ChosenOn = Literal["held_out", "gate", "nothing"]

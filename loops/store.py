@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from lessons.errors import InputError
 from lessons.jsonl import leftovers, write_whole
 from lessons.records import Record
+from lessons.timing import Part
 from loops import formats
 from loops.records import Clock, Marker, Prompts, RunInfo
 
@@ -85,14 +87,13 @@ class RunFolder:
         write_whole(self.path / "recipe.yaml", dump_yaml(recipe))
 
     @property
-    def seconds_worked(self) -> float:
-        """Seconds that processes have worked at this run, as far as was noted."""
-        noted = read_record(self.path / "clock.json", Clock)
-        return noted.seconds if noted else 0.0
+    def clock(self) -> Clock:
+        """How long processes have worked at this run, as far as was noted."""
+        return read_record(self.path / "clock.json", Clock) or Clock(seconds=0.0)
 
-    def note_seconds(self, seconds: float) -> None:
-        """Note how many seconds processes have worked at this run in all."""
-        write_record(self.path / "clock.json", Clock(seconds=round(seconds, 1)))
+    def note_seconds(self, seconds: float, starting: float) -> None:
+        """Note how many seconds processes have worked at this run in all, and how many of them before a first stage."""
+        write_record(self.path / "clock.json", Clock(seconds=round(seconds, 1), starting=round(starting, 1)))
 
     def note_prompts(self, versions: Mapping[str, Iterable[str]]) -> None:
         """Add to the versions of the prompts that the run has asked with: `prompts.json`, name -> content ids."""
@@ -140,7 +141,13 @@ class RunFolder:
         return read_record(self.path / "rounds" / f"{index:02d}" / ".done" / f"{stage}.json", Marker)
 
     def finish(
-        self, index: int, stage: str, outputs: Iterable[str], counts: Mapping[str, int], seconds: float
+        self,
+        index: int,
+        stage: str,
+        outputs: Iterable[str],
+        counts: Mapping[str, int],
+        seconds: float,
+        times: Mapping[Part, float] = MappingProxyType({}),
     ) -> Marker:
         """Write a stage's marker; its outputs must be whole by now."""
         folder = self.round(index)
@@ -150,6 +157,7 @@ class RunFolder:
             outputs={name: _sha256(folder / name) for name in outputs},
             counts=dict(counts),
             seconds=round(seconds, 3),
+            times={part: round(took, 3) for part, took in times.items()},
             finished=now(),
         )
         write_record(folder / ".done" / f"{stage}.json", marker)

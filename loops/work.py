@@ -15,11 +15,12 @@ from lessons.ids import seed_of
 from lessons.jsonl import read_jsonl
 from lessons.records import Problem, Record
 from lessons.skills import Skill, SkillCatalog
+from lessons.timing import counted, inside
 from loops.asking import asked, run_async
 from loops.exams.index import ExamIndex
 from loops.graders.base import Ask, AskingGrader
 from loops.recipe import Recipe
-from loops.records import EXAMS, Marker
+from loops.records import EXAMS, Clock, Marker
 from loops.scores import Scores
 from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
@@ -56,6 +57,8 @@ class Work:
     """Since this process took the run up."""
     working: bool = False
     """Whether this process has done any of the run's work, so that its time counts."""
+    starting: float = 0.0
+    """Seconds until its first stage began."""
     begins: Callable[[int, str], object] = lambda index, stage: None
     """Told the round and the name of a stage whose work begins."""
     opened: list[Scores] = field(default_factory=list[Scores])
@@ -95,7 +98,8 @@ class Work:
         """The student before any lesson."""
         from students.open import open_student
 
-        return open_student(self.recipe.student.model, threads=self.recipe.train.threads)
+        with inside("load"):
+            return open_student(self.recipe.student.model, threads=self.recipe.train.threads)
 
     @cached_property
     def split(self) -> Split:
@@ -158,12 +162,14 @@ class Work:
         self.stop.check()
         watch = Stopwatch()
         counts: Counter[str] = Counter()
-        self.working = True
+        if not self.working:
+            self.working, self.starting = True, self.watch.seconds
         self.begins(index, stage)
-        do(self.folder.round(index), counts)
+        with counted() as times:
+            do(self.folder.round(index), counts)
         with suppress(InputError):  # a damaged ledger is said by the next stage that asks; this one is done
             counts["ledger/calls"] = entries(self.folder.path / "calls.sqlite")
-        marker = self.folder.finish(index, stage, outputs, counts, watch.seconds)
+        marker = self.folder.finish(index, stage, outputs, counts, watch.seconds, times.seconds)
         self.note_time()
         return marker
 
@@ -176,11 +182,11 @@ class Work:
         """
         spent = account(self.folder.path / "calls.sqlite").paid
         prices = dearest([prices_of(self.teacher), prices_of(self.judge)])
-        return Budget(self.recipe.budget, spent, prices=prices, hours=self._worked_before / 3600)
+        return Budget(self.recipe.budget, spent, prices=prices, hours=self._before.seconds / 3600)
 
     @cached_property
-    def _worked_before(self) -> float:
-        return self.folder.seconds_worked
+    def _before(self) -> Clock:
+        return self.folder.clock
 
     @cached_property
     def tracker(self) -> Tracker:
@@ -191,7 +197,8 @@ class Work:
     def note_time(self) -> None:
         """Note how long the run has worked, so that a kill loses little of it."""
         if self.working:
-            self.folder.note_seconds(self._worked_before + self.watch.seconds)
+            was = self._before
+            self.folder.note_seconds(was.seconds + self.watch.seconds, was.starting + self.starting)
 
     def make_room(self) -> None:
         """Let a teacher that needs the student's memory give it back; the next call to it takes it again."""

@@ -9,6 +9,7 @@ from lessons.errors import StudentError
 from lessons.graders.base import Grader
 from lessons.ids import content_id, seed_of
 from lessons.records import Lesson, Message
+from lessons.timing import counts_as, inside
 from students.adapters import NOTE, AdapterNote, copy_folder, read_note, save_adapter
 from students.base import Answer, Generation, Learned, Progress, Training
 from students.chats import prompt_tokens, row_tokens, text_of, until
@@ -83,6 +84,7 @@ class HFStudent:
         self._loaded = None
         give_back()
 
+    @counts_as("answer")
     def answer(
         self,
         prompts: Sequence[Sequence[Message]],
@@ -139,6 +141,7 @@ class HFStudent:
                     answers[job] = Answer(text, cut)
         return [[answers[tuple(chat), sample if drawn else 0] for sample in range(samples)] for chat in chats]
 
+    @counts_as("score")
     def score(
         self,
         rows: Sequence[tuple[Sequence[Message], str]],
@@ -168,6 +171,7 @@ class HFStudent:
                 model, tokens, padding=self.tokenizer.pad_token_id, batch_tokens=SCORE_TOKENS, scored=scored
             )
 
+    @counts_as("learn")
     def learn(
         self,
         lessons: Sequence[Lesson],
@@ -234,8 +238,9 @@ class HFStudent:
     @cached_property
     def tokenizer(self) -> Any:
         """The base model's tokenizer."""
-        prepare()
-        return self.base.tokenizer()
+        with inside("load"):
+            prepare()
+            return self.base.tokenizer()
 
     @cached_property
     def stops(self) -> frozenset[int]:
@@ -251,7 +256,7 @@ class HFStudent:
         if self._loaded is None or self._loaded[0] != dtype:
             prepare()
             self.close()
-            with quiet():
+            with quiet(), inside("load"):
                 self._loaded = dtype, with_weights(self.base, self._adapter, dtype).to(device())
         return self._loaded[1]
 

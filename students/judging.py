@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lessons.errors import InputError
 from lessons.records import Message
+from lessons.timing import counts_as
 from students.base import Progress
 from students.chats import prompt_tokens
 from students.decode import batches
@@ -78,6 +79,7 @@ class TokenJudge:
         """Return the tokens of plain text, with what the tokenizer puts before every text."""
         return [int(token) for token in self.tokenizer(text)["input_ids"]]
 
+    @counts_as("score")
     def chances(
         self,
         asked: Sequence[Sequence[Sequence[int]]],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.errors import StudentError
+from lessons.timing import inside
 from students.adapters import AdapterNote, lora_settings
 from students.base import Progress, Training
 from students.models import Base, peft_model, whole_model
@@ -46,14 +47,16 @@ def train(
         StudentError: `start: last` asks to go on with an adapter of another shape, the loss depends on how a step is
             split, or it stopped being a number.
     """
-    settle()
+    with inside("load"):
+        settle()
     from transformers import PrinterCallback, set_seed
 
     begun = time.monotonic()
     training = desk.training
     with quiet(), random_state_kept(), threads_set(training.threads), tempfile.TemporaryDirectory() as work:
         set_seed(seed)
-        model = prepared(desk.base, desk.last, training)
+        with inside("load"):
+            model = prepared(desk.base, desk.last, training)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = optimizer_class()(weights, learning_rate=training.learning_rate, decay=training.weight_decay)
         bench = Bench(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lessons.errors import StudentError
 from lessons.records import Message
+from lessons.timing import counts_as
 from students.adapters import LORA_CONFIG, LORA_WEIGHTS, AdapterNote, lora_settings, read_note, save_adapter
 from students.base import Progress
 from students.chats import Row, row_tokens
@@ -72,6 +73,7 @@ class RewardModel:
         prepare()
         return self.base.tokenizer()
 
+    @counts_as("score")
     def score(self, rows: Sequence[Text], *, progress: Progress | None = None) -> list[float]:
         """Return a score for each completion, in order; higher is better, and only differences mean something.
 
@@ -95,6 +97,7 @@ class RewardModel:
                     progress(done, len(tokens))
         return scores
 
+    @counts_as("learn")
     def learn(
         self,
         pairs: Sequence[Pair],

@@ -10,6 +10,7 @@ import msgspec
 from lessons.errors import BudgetError, TeacherError
 from lessons.jsonl import plain_text
 from lessons.records import Message
+from lessons.timing import Waited
 from teachers.base import GatheringTeacher, ManyTeacher, Reply, Sampling, Teacher
 from teachers.budget import Budget
 from teachers.flights import Breaker, Flight, Runway, halted, shared
@@ -198,9 +199,9 @@ class Fetcher:
         first = wanted[0]
         try:
             if len(wanted) > 1 and self._many is not None:
-                replies = await self._many.ask_many(first.messages, [one.sampling for one in wanted])
+                replies = await Waited(self._many.ask_many(first.messages, [one.sampling for one in wanted]))
             else:
-                replies = [await self.teacher.ask(first.messages, first.sampling)]
+                replies = [await Waited(self.teacher.ask(first.messages, first.sampling))]
         except TeacherError as error:
             self.totals.error(error)
             raise

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from lessons.knobs import Nested
 from lessons.records import Message
+from lessons.timing import Waited
 from loops.methods.base import together
 from loops.scorers.base import Solution
 from loops.scorers.step_tokens import conversation
@@ -69,7 +70,7 @@ class TeacherTokens:
             return reward
 
         try:
-            told = await self.teacher.score(chats[0], self.bad)
+            told = await Waited(self.teacher.score(chats[0], self.bad))
             bad = told[0].id if len(told) == 1 else None  # by its id it is found among the likeliest
             flat = iter(await together(one(chat, bad) for chat in chats))
         finally:
@@ -82,8 +83,8 @@ class TeacherTokens:
             self.teacher.close()
 
     async def _reward(self, turns: Sequence[Message], bad: int | None) -> float:
-        said = await self.teacher.score(turns, self.good, top=TOP)
+        said = await Waited(self.teacher.score(turns, self.good, top=TOP))
         other = dict(said[0].top).get(bad) if bad is not None and len(said) == 1 else None
         if other is None:
-            other = sum(token.logprob for token in await self.teacher.score(turns, self.bad))
+            other = sum(token.logprob for token in await Waited(self.teacher.score(turns, self.bad)))
         return 1 / (1 + math.exp(min(700.0, other - sum(token.logprob for token in said))))
