@@ -150,12 +150,60 @@ class HoldingTeacher(Protocol):
     """A teacher that holds memory or processes of this machine between calls."""
 
     @property
-    def placement(self) -> Literal["separate", "shared"]:
-        """`shared`: it and the student need the same memory, so it gives it back before the student works."""
+    def placement(self) -> Literal["remote", "separate", "shared"]:
+        """`shared`: it and the student need the same memory, so it gives it back before the student works. `separate`:
+        its memory is its own. `remote`: it holds none here."""
         ...
 
     def close(self) -> None:
         """Give back weights, servers, processes; may be called twice. The next call brings them back."""
+        ...
+
+
+@runtime_checkable
+class ServingTeacher(HoldingTeacher, Protocol):
+    """A holding teacher on a server that is started here."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it can give back the card's memory without ending."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's main process is there."""
+        ...
+
+    async def ready(self) -> None:
+        """Start the server where it does not run, and return when it answers.
+
+        Raises:
+            TeacherError: fatal: it cannot be started.
+        """
+        ...
+
+    async def sleep(self) -> None:
+        """Have it give back the card's memory.
+
+        Raises:
+            TeacherError: it cannot, or refuses.
+        """
+        ...
+
+    async def wake(self) -> None:
+        """Bring it back from sleep.
+
+        Raises:
+            TeacherError: it cannot be woken.
+        """
+        ...
+
+    def left(self) -> int:
+        """Return how many processes `close` has left behind; 0 where all is well."""
+        ...
+
+    def kill(self) -> int:
+        """Kill what `close` has left behind; return how many processes there still are."""
         ...
 
 

@@ -136,16 +136,17 @@ class PoolTeacher:
         return await self._call(messages, lambda teacher: _many(teacher, messages, samplings))
 
     @property
-    def placement(self) -> Literal["separate", "shared"]:
+    def placement(self) -> Literal["remote", "separate", "shared"]:
         """`shared` where any member needs the student's memory."""
-        return "shared" if any(one.placement == "shared" for one in self._holding()) else "separate"
+        return "shared" if any(one.placement == "shared" for one in self.holding()) else "separate"
 
     def close(self) -> None:
         """Let every member give back the weights and servers that it holds. May be called twice."""
-        for member in self._holding():
+        for member in self.holding():
             member.close()
 
-    def _holding(self) -> list[HoldingTeacher]:
+    def holding(self) -> list[HoldingTeacher]:
+        """Return the members that hold memory or processes of this machine."""
         own = [member.teacher for member in self._states]
         return [one for one in own if isinstance(one, HoldingTeacher)]
 

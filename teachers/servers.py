@@ -142,6 +142,11 @@ def reap(orphan: Orphan, grace: float = 5.0) -> int:
     return end_processes(orphan.record, grace)
 
 
+def processes_of(record: ServerRecord) -> int:
+    """Return how many live processes carry a server's mark."""
+    return sum(1 for _ in _marked(record.id))
+
+
 def end_processes(record: ServerRecord, grace: float = 5.0) -> int:
     """End all processes with a server's mark, as `reap` does, whoever its owner is; return how many there were."""
     ended: set[tuple[int, float]] = set()

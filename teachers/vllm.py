@@ -73,8 +73,9 @@ class VLLMTeacher:
     """USD per million tokens, by kind; null: unknown, and shown as unknown."""
     sleep_mode: bool = operational(False)
     """Whether the server can be put to sleep to give the GPU's memory back (vLLM's sleep mode; not on CPU)."""
-    placement: Literal["separate", "shared"] = operational("separate")
-    """`separate`: the server's GPUs are its own; `shared`: with the student's training."""
+    placement: Literal["remote", "separate", "shared"] = operational("separate")
+    """`separate`: the server's GPUs are its own; `shared`: with the student, which never works while the server is
+    there; `remote`, with base_url: elsewhere, nothing of it is held here."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, or is not safe.
@@ -94,8 +95,15 @@ class VLLMTeacher:
                 raise InputError(
                     f"teacher.{set_here[0]} says how a server is started, and base_url names one that runs: give one"
                 )
+            if self.placement == "shared":
+                raise InputError(
+                    "teacher.placement: shared is for a server that is started here, and ended before the student "
+                    "works; base_url names one that somebody else runs: write remote"
+                )
         elif self.key:
             raise InputError("teacher.key goes with base_url: a server that is started here gets a random key")
+        elif self.placement == "remote":
+            raise InputError("teacher.placement: remote is for a server that runs already: give base_url")
         if min(self.tensor_parallel, self.data_parallel, self.kv_cache_gib, self.max_model_len or 1) < 1:
             raise InputError(
                 "teacher.tensor_parallel, data_parallel, kv_cache_gib and max_model_len must be at least 1"
@@ -194,6 +202,24 @@ class VLLMTeacher:
         self._state["asleep"] = False
         if "_server" in self.__dict__:
             self._server.stop()
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether its server is started with sleep mode."""
+        return self.sleep_mode
+
+    @property
+    def running(self) -> bool:
+        """Whether the main process of a server that was started here is there."""
+        return "_server" in self.__dict__ and self._server.running
+
+    def left(self) -> int:
+        """Return how many processes of its server `close` has left behind."""
+        return self._server.left() if "_server" in self.__dict__ else 0
+
+    def kill(self) -> int:
+        """Kill what `close` has left behind; return how many processes there still are."""
+        return self._server.kill() if "_server" in self.__dict__ else 0
 
     @property
     def limiters(self) -> tuple[Limiter, ...]:

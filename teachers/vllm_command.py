@@ -15,7 +15,7 @@ from teachers.secrets import check_headers
 from teachers.servers import MARK
 
 SERVED = "teacher"
-"""The name under which the model is served, whatever its own is."""
+"""The name under which a teacher's model is served, whatever its own is."""
 
 _KNOBS = {
     "dtype": "dtype",
@@ -70,11 +70,15 @@ class Launch:
     """Seconds."""
     grace: float = 15.0
     """Seconds that a server is given to end by itself."""
+    served: str = SERVED
+    """The name under which the model is served."""
+    knobs: str = "teacher"
+    """Key of the recipe under which its knobs stand, for errors."""
 
     def command(self, program: str, port: int) -> tuple[str, ...]:
         """Return the command line. No secret stands in it."""
         model = str(Path(self.model).expanduser()) if self.model.startswith("~") else self.model
-        line = [program, "serve", model, "--served-model-name", SERVED, "--host", "127.0.0.1"]
+        line = [program, "serve", model, "--served-model-name", self.served, "--host", "127.0.0.1"]
         line += ["--port", str(port), "--dtype", self.dtype]
         if self.max_model_len is not None:
             line += ["--max-model-len", str(self.max_model_len)]
@@ -140,8 +144,8 @@ def model_fingerprint(model: str) -> str:
     return Weights(model).fingerprint
 
 
-def find_executable(executable: str) -> str:
-    """Return the absolute path of the `vllm` command.
+def find_executable(executable: str, knobs: str = "teacher") -> str:
+    """Return the absolute path of the `vllm` command; knobs: the recipe's key under which it is named, for the error.
 
     Raises:
         TeacherError: fatal: there is none.
@@ -149,8 +153,9 @@ def find_executable(executable: str) -> str:
     found = shutil.which(str(Path(executable).expanduser()))
     if found is None:
         raise TeacherError(
-            f"teacher.executable: there is no vLLM at {executable!r}: make one with scripts/setup_vllm.sh and write "
-            "executable: .venv-vllm/bin/vllm, or attach to a running server with base_url",
+            f"{knobs}.executable: there is no vLLM at {executable!r}: make one with scripts/setup_vllm.sh and write "
+            "executable: .venv-vllm/bin/vllm"
+            + (", or attach to a running server with base_url" if knobs == "teacher" else ""),
             fatal=True,
         )
     return str(Path(found).absolute())

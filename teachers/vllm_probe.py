@@ -28,9 +28,10 @@ class Answer:
 class Probe:
     """A connection to one server; use it with `async with`."""
 
-    def __init__(self, root: str, key: str) -> None:
+    def __init__(self, root: str, key: str, model: str = SERVED) -> None:
         self.root = root
         """Without /v1."""
+        self._model = model
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     async def __aenter__(self) -> Self:
@@ -78,7 +79,7 @@ class Probe:
     async def _completion(self) -> Answer:
         import aiohttp
 
-        body: dict[str, Any] = {"model": SERVED, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        body: dict[str, Any] = {"model": self._model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         try:
             # No limit of its own: the first completion of a cold server may take minutes, and the start has a limit.
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SHORT)

@@ -28,7 +28,7 @@ class ServerProcess:
         Raises:
             TeacherError: fatal: there is no such command, or no place for the log.
         """
-        program = find_executable(launch.executable)
+        program = find_executable(launch.executable, launch.knobs)
         port = free_port()
         record = servers.new_record(launch.command(program, port))
         self.root = f"http://127.0.0.1:{port}"

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
 from lessons.errors import TeacherError
+from teachers import servers
+from teachers.servers import ServerRecord
 from teachers.vllm_command import Launch, find_executable
 from teachers.vllm_log import PORT_TAKEN, cause, is_cpu_build
 from teachers.vllm_probe import Probe
@@ -50,6 +52,7 @@ class VLLMServer:
         """How often it was started, tries at taken ports not counted."""
         self.process: ServerProcess | None = None
         """Of the last start, ready or not; None where it was ended."""
+        self._ended: ServerRecord | None = None
         self._endpoint: Endpoint | None = None
         self._stopped = 0
         self._failure: TeacherError | None = None
@@ -90,6 +93,16 @@ class VLLMServer:
         self._failure = None
         self._clear()
 
+    def left(self) -> int:
+        """Return how many processes of the start that was ended last are still there."""
+        return servers.processes_of(self._ended) if self._ended is not None else 0
+
+    def kill(self) -> int:
+        """Kill what `stop` has left, without asking it first; return how many processes there still are."""
+        if self._ended is not None:
+            servers.end_processes(self._ended, grace=0.0)
+        return self.left()
+
     async def _shared(self, what: str, make: Callable[[], Awaitable[T]]) -> T:
         """Run one task for all who ask on this event loop; one who leaves does not end it for the others."""
         task = self._tasks.get(what)
@@ -126,7 +139,7 @@ class VLLMServer:
         """Make ready for another start after a break-down."""
         if self.restarts_left < 1:
             assert self.process is not None
-            raise self.process.ended("and was started again as often as teacher.restarts allows")
+            raise self.process.ended(f"and was started again as often as {self.launch.knobs}.restarts allows")
         self.restarts_left -= 1
         await asyncio.to_thread(self._clear)
 
@@ -137,7 +150,7 @@ class VLLMServer:
             TeacherError: fatal: it ended, or did not answer in time.
         """
         model, limit = self.launch.model, self.launch.start_timeout
-        async with Probe(process.root, self.key) as probe:
+        async with Probe(process.root, self.key, self.launch.served) as probe:
             asked = probe.completion()
             while True:
                 done, _ = await asyncio.wait({asked}, timeout=_LOOK)
@@ -149,8 +162,8 @@ class VLLMServer:
                     raise process.ended("while it was starting")
                 if time.monotonic() - process.began > limit:
                     raise TeacherError(
-                        f"the vLLM server of {model} did not answer within {limit:g} seconds (raise teacher."
-                        f"start_timeout); its log {process.log} ends: {process.tail()}",
+                        f"the vLLM server of {model} did not answer within {limit:g} seconds (raise "
+                        f"{self.launch.knobs}.start_timeout); its log {process.log} ends: {process.tail()}",
                         fatal=True,
                     )
                 if not done:
@@ -183,6 +196,7 @@ class VLLMServer:
     def _clear(self) -> None:
         process, self.process, self._endpoint = self.process, None, None
         if process is not None:
+            self._ended = process.record
             process.end()
 
 

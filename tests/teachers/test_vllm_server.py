@@ -22,7 +22,7 @@ from lessons.knobs import is_operational
 from loops import plugins
 from loops.knobs import knobs_of
 from teachers import servers, vllm_process, vllm_server
-from teachers.base import HoldingTeacher, ManyTeacher, Sampling
+from teachers.base import HoldingTeacher, ManyTeacher, Sampling, ServingTeacher
 from teachers.calls import Caller
 from teachers.loopback import Fault, LoopbackServer
 from teachers.scripted import ScriptedTeacher
@@ -218,8 +218,28 @@ async def test_many_who_ask_at_once_share_one_start(make: Make, tmp_path: Path):
     assert len(teacher.limiters) == 1
 
 
+def test_what_close_left_behind_is_counted_and_killed(make: Make):
+    """Something that carries the server's mark, and which neither the guardian nor its own signals reached."""
+    teacher = make({"stubborn": True})
+    assert (teacher.running, teacher.left(), teacher.kill()) == (False, 0, 0)
+    asyncio.run(teacher.ready())
+    record = teacher._server.process.record
+    assert teacher.running
+    words = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    environment = {**os.environ, servers.MARK: record.id}
+    left = subprocess.Popen(
+        [sys.executable, "-c", words], env=environment, stdout=subprocess.PIPE, start_new_session=True
+    )
+    left.stdout.readline()
+    teacher.close()
+    assert (teacher.running, teacher.left()) == (False, 1)
+    assert teacher.kill() == 0
+    assert not psutil.pid_exists(left.pid)
+
+
 def test_it_is_a_teacher_that_holds_processes_and_draws_many(make: Make):
     assert isinstance(make(), HoldingTeacher)
+    assert isinstance(make(), ServingTeacher)
     assert isinstance(make(), ManyTeacher)
     assert make().limiters == ()
 
@@ -283,6 +303,8 @@ def test_a_start_that_was_left_is_gone_on_with_on_the_next_event_loop(make: Make
         ({"env": {"HARMLESS": "sk-hush123456"}}, r"env\.HARMLESS holds a secret"),
         ({"model": "--port"}, r"teacher\.model must be"),
         ({"key": "MY_KEY"}, r"teacher\.key goes with base_url"),
+        ({"base_url": "http://h/v1", "placement": "shared"}, r"shared is for a server that is started here.*remote"),
+        ({"placement": "remote"}, r"remote is for a server that runs already: give base_url"),
         ({"base_url": "http://h/v1", "flags": {"seed": 1}}, r"teacher\.flags says how a server is started"),
         ({"base_url": "http://h/v1", "dtype": "half"}, r"teacher\.dtype says how a server is started"),
         ({"base_url": "h:8000"}, r"teacher\.base_url must begin with http"),
