@@ -23,6 +23,7 @@ from loops.views.bench import BenchView
 from loops.views.compare import Compare
 from loops.views.gaps import Gaps
 from loops.views.show import Show
+from loops.views.timing import RunTime
 from loops.views.traces import Traces
 from loops.views.why import Why
 
@@ -30,6 +31,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "json.md"
 COMMANDS = {
     "tutelage gaps RUN": (Gaps,),
     "tutelage show RUN": (Show,),
+    "tutelage show --time RUN": (RunTime,),
     "tutelage why RUN LESSON": (Why, Traces),
     "tutelage compare RUN RUN": (Compare,),
     "tutelage bench RECIPES": (BenchView,),

@@ -18,11 +18,16 @@ def gaps(path: RunPath, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(path: RunPath, as_json: AsJson = False) -> None:
-    """Show the funnel of each round: asked, answered, parsed, dropped by reason, trained."""
+def show(
+    path: RunPath,
+    time: Annotated[bool, typer.Option("--time", help="Show where the wall time went.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the funnel of each round: asked, answered, parsed, dropped by reason, trained; or where the time went."""
     from loops.views.show import show as view
+    from loops.views.timing import run_time
 
-    answer(view(path), as_json)
+    answer(run_time(path) if time else view(path), as_json)
 
 
 @app.command()
