@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -69,7 +69,36 @@ class Training(Record, frozen=True, kw_only=True):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the weights while training; auto is bfloat16 where the processor or GPU computes in it."""
     threads: int = 0
-    """CPU threads for training and answering; 0 leaves it to torch."""
+    """CPU threads for training and answering; 0 leaves it to torch. Of each process, where several train."""
+    process: Literal["auto", "own", "here"] = "auto"
+    """Where training takes place: `own` is a process of its own, which gives all its memory back when it ends; `here`
+    is the run's own. auto: own on a GPU or with several processes, else here. What is learned does not depend on it."""
+    num_processes: int = 1
+    """Processes that train together, one for each GPU; each takes an equal part of every batch, so `batch_size` is a
+    multiple of it."""
+    accelerate: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    """Settings of `accelerate launch` for these processes, as its configuration file has them: `fsdp_config` (FSDP2),
+    `deepspeed_config`, ...; or `config_file`, the path of one."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between two checkpoints, from which a training that was killed goes on; 0 keeps none."""
+    silent_minutes: float = 60.0
+    """Minutes without a step after which a process of its own is taken for stuck and ended."""
+    retry_smaller: bool = False
+    """Whether a training that runs out of memory is tried again at half the micro-batch, down to 1; the loss is the
+    same."""
+
+    OPERATIONAL: ClassVar[tuple[str, ...]] = ("process", "checkpoint_minutes", "silent_minutes", "retry_smaller")
+    """Fields that what is learned does not depend on."""
+
+    def __post_init__(self) -> None:
+        if self.num_processes < 1 or self.batch_size % self.num_processes:
+            raise ValueError(
+                f"batch_size must be a multiple of num_processes, got {self.batch_size} and {self.num_processes}"
+            )
+        if self.process == "here" and (self.num_processes > 1 or self.accelerate):
+            raise ValueError("process: here trains in this process alone; num_processes and accelerate ask for own")
+        if not (self.checkpoint_minutes >= 0 and self.silent_minutes > 0):
+            raise ValueError("checkpoint_minutes must be at least 0, silent_minutes above 0")
 
 
 class Learned(Record, frozen=True, kw_only=True):
@@ -146,11 +175,13 @@ class Student(Protocol):
         progress: Progress | None = None,
         tracking: Tracking | None = None,
         grader: Grader | None = None,
+        keep: Path | None = None,
     ) -> tuple["Student", Learned]:
         """Train on lessons and save the next student's weights (safetensors) in the folder `into`.
 
         tracking: where the curves are sent, step by step; None for nowhere. grader: grades an answer by rule, for
-        objectives that go by rewards of what the student writes.
+        objectives that go by rewards of what the student writes. keep: a folder for what a training that was cut goes
+        on from, and for its log; it is gone when the training has come to its end. None: nothing is kept.
 
         Raises:
             StudentError: the lessons would train silently wrong with this objective; names the lesson and why.

@@ -9,7 +9,7 @@ from lessons.ids import seed_of
 from students.objectives.base import Bench
 from students.preferences import by_weight
 from students.rollouts import sampler_class, write
-from students.trainer import Noting, over_processes
+from students.steps import Noting, over_processes
 
 if TYPE_CHECKING:
     from students.objectives.on_policy import OnPolicy
@@ -27,7 +27,6 @@ def trainer_class() -> type[Any]:
     class MixedTrainer(Noting, DistillationTrainer):
         """The loss of a step is sum(weight x token's divergence) / sum(weight x tokens), however the step is split."""
 
-        bench: Bench
         objective: "OnPolicy"
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -35,6 +34,7 @@ def trainer_class() -> type[Any]:
                 len(self.bench.checked.rows),
                 self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
                 each=1, again=self.args.gradient_accumulation_steps, shuffled=self.shuffle_dataset, seed=self.args.seed,
+                epoch=lambda: self.epoch_begun(self.bench.desk.training.batch_size),
             )  # fmt: skip
 
         def _generate(self, prompts: list[Any]) -> Any:
@@ -46,8 +46,9 @@ def trainer_class() -> type[Any]:
             model = self.accelerator.unwrap_model(self.model)
             self.bench.notes[OWN_STEPS] = self.bench.notes.get(OWN_STEPS, 0) + 1
             written = write(
-                self.bench, model, begun, step=step, max_tokens=knobs.max_tokens, temperature=knobs.temperature
-            )
+                self.bench, model, begun, step=step, first=self.args.process_index * len(begun),
+                max_tokens=knobs.max_tokens, temperature=knobs.temperature,
+            )  # fmt: skip
             return begun, written, None, None, []
 
         def _generate_and_score_completions(self, inputs: list[Any]) -> Any:
@@ -71,6 +72,7 @@ def trainer_class() -> type[Any]:
                 part["num_items_in_batch"] = tokens
                 loss = loss + super().compute_loss(model, part) * weight * tokens / total
             self.note(loss)
+            loss = loss * self.accelerator.num_processes  # the gradients of all processes are averaged afterwards
             return (loss, None) if return_outputs else loss
 
     return MixedTrainer
@@ -103,7 +105,7 @@ def distillation_trainer(objective: "OnPolicy", bench: Bench) -> Any:
         model=bench.model,
         teacher_model=model.to(next(bench.model.parameters()).dtype),
         args=DistillationConfig(
-            **bench.arguments(micro, training.batch_size // micro),
+            **bench.arguments(micro, training.batch_size),
             beta=objective.beta,
             temperature=1.0,
             max_completion_length=objective.max_tokens,
@@ -113,6 +115,6 @@ def distillation_trainer(objective: "OnPolicy", bench: Bench) -> Any:
         processing_class=bench.desk.tokenizer,
         optimizers=(bench.optimizer, None),
     )
-    trainer.bench, trainer.objective = bench, objective
-    trainer.begin_notes()
+    trainer.objective = objective
+    trainer.begin_notes(bench)
     return trainer

@@ -10,15 +10,19 @@ from lessons.graders.base import Grader
 from lessons.ids import content_id, seed_of
 from lessons.records import Lesson, Message
 from lessons.timing import counts_as, inside
-from students.adapters import NOTE, AdapterNote, copy_folder, read_note, save_adapter
+from students.adapters import NOTE, AdapterNote, copy_folder, read_note
+from students.apart.parent import is_apart, learn_apart, work_folder
 from students.base import Answer, Generation, Learned, Progress, Training
 from students.chats import prompt_tokens, row_tokens, text_of, until
+from students.checkpoints import Keeper, training_id
 from students.decode import batches, decode
-from students.learning import train
+from students.learning import learn_here
 from students.models import Base, with_weights
 from students.objectives.base import Desk
+from students.residents import gone, resident
 from students.runtime import Precision, device, dtype_of, give_back, prepare, quiet, threads_set
 from students.scoring import score_rows
+from students.shortage import with_smaller
 from students.tracking import Tracking
 
 SCORE_TOKENS = 8192
@@ -82,6 +86,7 @@ class HFStudent:
     def close(self) -> None:
         """Give back the memory of the loaded model; the next call loads it again."""
         self._loaded = None
+        gone(self)
         give_back()
 
     @counts_as("answer")
@@ -182,46 +187,47 @@ class HFStudent:
         progress: Progress | None = None,
         tracking: Tracking | None = None,
         grader: Grader | None = None,
+        keep: Path | None = None,
     ) -> tuple["HFStudent", Learned]:
         """Train on lessons and save the next student's weights in `into/adapter-<content id>`.
 
-        One seed gives one adapter, byte for byte, on one machine with one number of threads.
+        One seed gives one adapter, byte for byte, on one machine with one number of threads; also where training is
+        killed and goes on from a checkpoint in `keep`, here or in a process of its own.
 
         Raises:
             StudentError: the lessons would train silently wrong; see the objective's `check`, and `train`.
         """
         if not training.objective.trains:
             return self._as_it_is(lessons, into)
-        desk = Desk(
+        own = training_id(
+            lessons, training, base=self.base.fingerprint, last=self._adapter[1].content if self._adapter else None,
+            seed=seed,
+        )  # fmt: skip
+
+        def once(how: Training) -> Learned:
+            self.close()
+            if is_apart(how, self.base):
+                return learn_apart(
+                    self.base, self.adapter, lessons, into, how,
+                    seed=seed, progress=progress, tracking=tracking, grader=grader, keep=folder, training_id=own,
+                )  # fmt: skip
+            keeper = Keeper(folder / "checkpoints", own, 60 * how.checkpoint_minutes) if keep else None
+            learned = learn_here(
+                self.desk(how, grader), lessons, into, seed=seed, progress=progress, tracking=tracking, keeper=keeper
+            )
+            assert learned is not None
+            return learned
+
+        with work_folder(keep) as folder:
+            learned = with_smaller(once, training)
+        return self.with_adapter(into / learned.adapter), learned
+
+    def desk(self, training: Training, grader: Grader | None = None) -> Desk:
+        """Return what an objective may look at while this student is to be trained."""
+        return Desk(
             base=self.base, tokenizer=self.tokenizer, stops=self.stops, positions=self.positions, training=training,
             last=self._adapter, grader=grader,
         )  # fmt: skip
-        checked = training.objective.check(lessons, desk)
-        self.close()
-        outcome = train(desk, checked, seed=seed, progress=progress, tracking=tracking)
-        folder = save_adapter(
-            into,
-            outcome.tensors,
-            outcome.settings,
-            kind="lora" if training.rank else "whole",
-            base=self.base.fingerprint,
-            base_name=self.base.name,
-            rank=training.rank,
-        )
-        give_back()
-        tenth = max(1, len(outcome.losses) // 10)
-        learned = Learned(
-            lessons=len(lessons) - checked.left_out,
-            steps=len(outcome.losses),
-            trained_tokens=checked.trained_tokens or round(outcome.drawn / max(training.epochs, 1e-9)),
-            loss_first=sum(outcome.losses[:tenth]) / tenth,
-            loss_last=sum(outcome.losses[-tenth:]) / tenth,
-            seconds=outcome.seconds,
-            adapter=folder.name,
-            losses=outcome.losses,
-            notes=outcome.notes | ({"replayed lessons left out": checked.left_out} if checked.left_out else {}),
-        )
-        return self.with_adapter(folder), learned
 
     def _as_it_is(self, lessons: Sequence[Lesson], into: Path) -> tuple["HFStudent", Learned]:
         """Return this student as the next one; what it has learned is put into the folder, as if it was learned now."""
@@ -258,6 +264,7 @@ class HFStudent:
             self.close()
             with quiet(), inside("load"):
                 self._loaded = dtype, with_weights(self.base, self._adapter, dtype).to(device())
+            resident(self)
         return self._loaded[1]
 
     def _is_over(self, stop: Sequence[str]) -> Callable[[Sequence[int]], bool] | None:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from students.objectives.base import Bench
-from students.trainer import Noting, over_processes
+from students.steps import Once, over_processes, with_filling
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ def reference_model(bench: Bench) -> Any:
     return bench.frozen() if bench.desk.training.rank == 0 else None
 
 
-class Weighed(Noting):
+class Weighed(Once):
     """What both trainers take of their rows: tokens as they are, and the sum of a step's weights as its size."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
@@ -90,20 +90,21 @@ def dpo_trainer_class() -> type[Any]:
     return PairTrainer
 
 
-def dpo_trainer(bench: Bench, settings: Any, rows: Any) -> Any:
+def dpo_trainer(bench: Bench, settings: Any, rows: list[dict[str, Any]]) -> Any:
     """Return TRL's DPOTrainer. rows: `prompt_ids`, `chosen_ids`, `rejected_ids`, `weight`."""
+    from datasets import Dataset
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
     trainer = dpo_trainer_class()(
         model=bench.model,
         ref_model=reference_model(bench),
         args=settings,
-        train_dataset=rows,
+        train_dataset=Dataset.from_list(with_filling(rows, bench, weight=0.0)),
         data_collator=_weighed(DataCollatorForPreference(pad_token_id=int(bench.desk.tokenizer.pad_token_id))),
         processing_class=bench.desk.tokenizer,
         optimizers=(bench.optimizer, None),
     )
-    trainer.begin_notes()
+    trainer.begin_notes(bench)
     return trainer
 
 
@@ -134,8 +135,9 @@ def kto_trainer_class() -> type[Any]:
     return SidesTrainer
 
 
-def kto_trainer(bench: Bench, settings: Any, rows: Any, *, order: str) -> Any:
+def kto_trainer(bench: Bench, settings: Any, rows: list[dict[str, Any]]) -> Any:
     """Return TRL's KTOTrainer. rows: `prompt_ids`, `completion_ids`, `KL_completion_ids`, `label`, `weight`."""
+    from datasets import Dataset
     from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
     collate = _weighed(DataCollatorForUnpairedPreference(pad_token_id=int(bench.desk.tokenizer.pad_token_id)))
@@ -155,14 +157,13 @@ def kto_trainer(bench: Bench, settings: Any, rows: Any, *, order: str) -> Any:
         model=bench.model,
         ref_model=reference_model(bench),
         args=settings,
-        train_dataset=rows,
+        train_dataset=Dataset.from_list(with_filling(rows, bench, weight=0.0)),
         data_collator=put_elsewhere,
         processing_class=bench.desk.tokenizer,
         optimizers=(bench.optimizer, None),
     )
-    trainer.args.train_sampling_strategy = order
     trainer.knobs = settings.desirable_weight, settings.undesirable_weight
-    trainer.begin_notes()
+    trainer.begin_notes(bench)
     return trainer
 
 

@@ -10,7 +10,7 @@ from lessons.records import Problem
 from students.chats import text_of
 from students.objectives.base import Bench
 from students.rollouts import sampler_class, write
-from students.trainer import Noting
+from students.steps import Noting
 
 if TYPE_CHECKING:
     from students.objectives.grpo import Grpo
@@ -25,7 +25,6 @@ def trainer_class() -> type[Any]:
     class RewardedTrainer(Noting, GRPOTrainer):
         """Rows of the dataset are places of checked lessons; each stands `rollouts` times side by side in its step."""
 
-        bench: Bench
         objective: "Grpo"
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -37,6 +36,7 @@ def trainer_class() -> type[Any]:
                 again=self.num_iterations * settings.steps_per_generation,
                 shuffled=self.shuffle_dataset,
                 seed=self.args.seed,
+                epoch=lambda: self.epoch_begun(self.bench.desk.training.batch_size),
             )
 
         def _tokenize_prompts(self, prompts: list[Any]) -> Any:
@@ -45,7 +45,8 @@ def trainer_class() -> type[Any]:
         def _generate_single_turn(self, prompt_ids: list[Any], *_: Any, **__: Any) -> Any:
             knobs, model = self.objective, self.accelerator.unwrap_model(self.model)
             written = write(
-                self.bench, model, prompt_ids, step=self.state.global_step, max_tokens=knobs.max_tokens,
+                self.bench, model, prompt_ids, step=self.state.global_step,
+                first=self.args.process_index * len(prompt_ids), max_tokens=knobs.max_tokens,
                 temperature=knobs.temperature,
             )  # fmt: skip
             return written, None
@@ -56,11 +57,20 @@ def trainer_class() -> type[Any]:
             batch["advantages"] = batch["advantages"] * weights.to(batch["advantages"].device)
             return batch
 
+        def closing(self, sums: dict[str, float]) -> dict[str, float]:
+            """Return what is to be noted of a training whose sums these are."""
+            judged = sums["judged"]
+            means = {"mean reward": sums["reward"], "share of right answers": sums["right"]} if judged else {}
+            return {
+                "answers that could not be judged": sums["unjudged"],
+                **{name: total / judged for name, total in means.items()},
+            }
+
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             loss = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
-            self.note(loss)
+            self.note(loss / self.accelerator.num_processes)  # TRL's is a mean over the answers of this process
             return (loss, {}) if return_outputs else loss
 
     return RewardedTrainer
@@ -85,9 +95,12 @@ def grpo_trainer(objective: "Grpo", bench: Bench) -> Any:
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.utils import add_fused_lm_head
 
+    from students.learning import divisor
+
     training, checked, desk = bench.desk.training, bench.checked, bench.desk
     assert desk.grader is not None
-    grader, sums = desk.grader, {"reward": 0.0, "right": 0.0, "judged": 0.0}
+    grader, sums = desk.grader, bench.sums
+    sums.update(dict.fromkeys(("reward", "right", "judged", "unjudged"), 0.0))
 
     def reward(prompts: list[Any], completion_ids: list[Any], **_: Any) -> list[float | None]:
         asked = [
@@ -99,20 +112,16 @@ def grpo_trainer(objective: "Grpo", bench: Bench) -> Any:
         sums["reward"] += math.fsum(one for one in rewards if one is not None)
         sums["right"] += sum(isinstance(one, Grade) and one.score >= 1 for one in told)
         sums["judged"] += sum(one is not None for one in rewards)
-        unjudged = "answers that could not be judged"
-        bench.notes[unjudged] = bench.notes.get(unjudged, 0) + sum(one is None for one in rewards)
-        if sums["judged"]:
-            bench.notes["mean reward"] = sums["reward"] / sums["judged"]
-            bench.notes["share of right answers"] = sums["right"] / sums["judged"]
+        sums["unjudged"] += sum(one is None for one in rewards)
         return rewards
 
     answers = training.batch_size * objective.rollouts
-    micro = micro_answers(training.micro_batch_size, answers)
+    micro = divisor(answers // training.num_processes, training.micro_batch_size)
     trainer = trainer_class()(
         model=bench.model,
         reward_funcs=reward,
         args=GRPOConfig(
-            **bench.arguments(micro, answers // micro),
+            **bench.arguments(micro, answers),
             num_generations=objective.rollouts,
             max_completion_length=objective.max_tokens,
             temperature=objective.temperature,
@@ -130,11 +139,6 @@ def grpo_trainer(objective: "Grpo", bench: Bench) -> Any:
         if not bench.begins_at_base:
             trainer.ref_model = bench.frozen()
             add_fused_lm_head(trainer.ref_model)
-    trainer.bench, trainer.objective = bench, objective
-    trainer.begin_notes()
+    trainer.objective = objective
+    trainer.begin_notes(bench)
     return trainer
-
-
-def micro_answers(asked: int, answers: int) -> int:
-    """Return how many answers go through the model at once: a divisor of a step's, at most what was asked for."""
-    return next(size for size in range(max(1, min(asked, answers)), 0, -1) if answers % size == 0)

@@ -24,10 +24,14 @@ def head_sees(model: Any, places: "torch.Tensor") -> Generator[None]:
     afterwards (a soft cap, a scale) stays as it is.
     """
 
+    import torch
+
     def choose(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
         return (given[0][places][None], *given[1:])
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(choose)
+    inner: Any = getattr(model, "module", None)  # of a model that is wrapped to be trained by several processes
+    bare: Any = inner if isinstance(inner, torch.nn.Module) else model
+    hook = bare.get_output_embeddings().register_forward_pre_hook(choose)
     try:
         yield
     finally:

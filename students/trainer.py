@@ -5,11 +5,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lessons.errors import StudentError
-from students.base import Progress
 from students.chats import Row
 from students.objectives.base import Bench
 from students.objectives.tokens import Lens, TokenObjective
 from students.scoring import IGNORED, padded
+from students.steps import Once, over_processes, with_filling
 
 if TYPE_CHECKING:
     import torch
@@ -18,49 +18,13 @@ SPLIT_TOLERANCE = 0.02
 """Relative difference that padding may make in bfloat16 between a step's loss and the sum over its parts."""
 
 
-class Noting:
-    """What every trainer here shares: the losses of its steps, each the sum over its micro-batches."""
-
-    def begin_notes(self) -> None:
-        """Start with none."""
-        self.pending: Any = 0.0
-        self.losses: list[float] = []
-
-    def note(self, loss: Any) -> None:
-        """Add the loss of a micro-batch, as its part of the step's."""
-        self.pending = self.pending + loss.detach()
-
-    def end_step(self) -> None:
-        """Take the sum as a step's loss."""
-        self.losses.append(float(self.pending))
-        self.pending = 0.0
-
-
-def over_processes(trainer: Any, total: "torch.Tensor") -> "torch.Tensor":
-    """Return a sum over all processes that train together."""
-    return trainer.accelerator.gather(total).sum() if trainer.args.world_size > 1 else total
-
-
-def step_end(trainer: Any, progress: Progress | None) -> Any:
-    """Return a callback that notes each step's loss and tells how far training is."""
-    from transformers import TrainerCallback
-
-    class StepEnd(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            trainer.end_step()
-            if progress is not None:
-                progress(state.global_step, state.max_steps)
-
-    return StepEnd()
-
-
 @cache
 def trainer_class() -> type[Any]:
     """Return the trainer. Made on first use, since importing TRL takes seconds."""
     import torch
     from trl.trainer.sft_trainer import SFTTrainer
 
-    class LessonTrainer(Noting, SFTTrainer):
+    class LessonTrainer(Once, SFTTrainer):
         """Minimises, over each step's lessons, sum(factor x token loss) / sum(share of a lesson).
 
         Both sums run over the whole step, so the loss is the same however it is split into micro-batches, and equal
@@ -69,11 +33,9 @@ def trainer_class() -> type[Any]:
 
         loss_is_scaled_for_ga = True
         objective: TokenObjective
-        bench: Bench
 
         def __init__(self, **more: Any) -> None:
             super().__init__(**more)
-            self.begin_notes()
             # TRL's head scores every position on a CPU; on a GPU it scores what is asked for, in chunks.
             self.own_head = self.args.device.type == "cpu"
 
@@ -115,7 +77,7 @@ def trainer_class() -> type[Any]:
             Raises:
                 StudentError: the loss of both together is not that of one plus that of the other.
             """
-            if self.args.gradient_accumulation_steps == 1 or len(self.bench.checked.rows) < 2:
+            if self.args.gradient_accumulation_steps * self.args.world_size == 1 or len(self.bench.checked.rows) < 2:
                 return
             dataset: Any = self.train_dataset
             model: Any = self.model
@@ -159,26 +121,28 @@ def lesson_trainer(objective: TokenObjective, bench: Bench, micro: int) -> Any:
                 "place": place,
             }
         )  # fmt: skip
-    accumulate = bench.desk.training.batch_size // micro
+    filling = {"factors": [0.0] * len(checked.rows[0].completion), "share": 0.0}
     trainer = trainer_class()(
         model=bench.model,
         args=SFTConfig(
-            **bench.arguments(micro, accumulate),
+            **bench.arguments(micro, bench.desk.training.batch_size),
             max_length=None,  # preflight has refused what is too long; nothing is cut here
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list(with_filling(rows, bench, **filling)),
         data_collator=collator(bench.desk.tokenizer.pad_token_id),
         processing_class=bench.desk.tokenizer,
         optimizers=(bench.optimizer, None),
     )
-    trainer.objective, trainer.bench = objective, bench
+    trainer.objective = objective
+    trainer.begin_notes(bench)
     return trainer
 
 
 def collator(padding: int) -> Any:
     """Return what makes a micro-batch of lessons: `input_ids`, `attention_mask`, `labels`, `factors` [rows, positions],
-    `shares` and `places` [rows]. A token with the factor 0 has no label."""
+    `shares` and `places` [rows]. A token with the factor 0 has no label; where a row has no other token, its labels
+    stay, since no process may be left without any."""
 
     def collate(examples: Sequence[Mapping[str, Any]]) -> "dict[str, torch.Tensor]":
         import torch
@@ -188,7 +152,7 @@ def collator(padding: int) -> Any:
         factors = torch.zeros(labels.shape)
         for number, (row, example) in enumerate(zip(rows, examples, strict=True)):
             factors[number, len(row.prompt) : len(row)] = torch.tensor(list(example["factors"]))
-        labels[factors == 0] = IGNORED
+        labels[(factors == 0) & (factors != 0).any(1, keepdim=True)] = IGNORED
         return inputs | {
             "labels": labels,
             "factors": factors,

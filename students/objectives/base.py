@@ -4,7 +4,7 @@ Most objectives are `TokenObjective`s (`students.objectives.tokens`): a loss for
 a trainer of TRL's.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +62,15 @@ class Bench:
     reporting: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: dict[str, float] = field(default_factory=dict[str, float])
     """What the objective measured beside the loss; it becomes `Learned.notes`."""
+    sums: dict[str, float] = field(default_factory=dict[str, float])
+    """What the objective adds up while it trains, by the same names in every process; `trainer.closing` makes notes of
+    the sums over all processes."""
     drawn: int = 0
-    """Tokens that the student wrote while it was trained, where the objective lets it write."""
+    """Tokens that the student wrote while it was trained, where the objective lets it write; in this process."""
+    micro: int = 0
+    """Lessons, or answers, that go through the model at once in this process; 0 before the trainer is made."""
+    alive: Callable[[], object] = lambda: None
+    """Called between steps by what takes long without one, so that it is known to go on."""
     kept: Any = None
     """What an objective made before the first step, such as stored distributions."""
     _frozen: Any = None
@@ -73,18 +80,19 @@ class Bench:
         """Width of the model's head."""
         return int(self.model.get_output_embeddings().weight.shape[0])
 
-    def arguments(self, micro: int, accumulate: int) -> dict[str, Any]:
-        """Return what all of TRL's configurations share: `micro` rows at once, `accumulate` times in a step."""
+    def arguments(self, micro: int, step: int) -> dict[str, Any]:
+        """Return what all of TRL's configurations share: `step` rows in a step, `micro` at once in each process."""
         import math
 
         from students.runtime import device
 
         training, on_cpu = self.desk.training, device().type == "cpu"
+        self.micro = micro
         return {
             "output_dir": self.work,
             "num_train_epochs": training.epochs,
             "per_device_train_batch_size": micro,
-            "gradient_accumulation_steps": accumulate,
+            "gradient_accumulation_steps": step // (micro * training.num_processes),
             "learning_rate": training.learning_rate,
             "lr_scheduler_type": training.schedule,
             "warmup_steps": math.ceil(training.warmup * self.steps),

@@ -64,7 +64,6 @@ class Dpo:
 
     def trainer(self, bench: Bench) -> Any:
         """Return TRL's DPOTrainer on our tokens, with weights."""
-        from datasets import Dataset
         from trl.trainer.dpo_config import DPOConfig
 
         from students.learning import micro_batch
@@ -80,12 +79,12 @@ class Dpo:
         return dpo_trainer(
             bench,
             DPOConfig(
-                **bench.arguments(micro, bench.desk.training.batch_size // micro),
+                **bench.arguments(micro, bench.desk.training.batch_size),
                 beta=self.beta,
                 loss_type=[self.loss],
                 label_smoothing=self.label_smoothing,
                 max_length=None,
                 disable_dropout=False,
             ),
-            Dataset.from_list(rows),
+            rows,
         )

@@ -66,6 +66,11 @@ class Kto:
         training = desk.training
         if training.batch_size < 2:
             raise StudentError("kto estimates its KL term over a batch: set train.batch_size to at least 2")
+        if training.num_processes > 1:
+            raise StudentError(
+                "kto's KL term is a mean over what goes through the model at once, so several processes would train "
+                "another student than one: set train.num_processes to 1, or loss: apo_zero_unpaired"
+            )
         if training.micro_batch_size < training.batch_size:
             raise StudentError(
                 f"kto's KL term is a mean over what goes through the model at once, so its loss depends on how a step "
@@ -76,9 +81,9 @@ class Kto:
 
     def trainer(self, bench: Bench) -> Any:
         """Return TRL's KTOTrainer on our tokens, with weights."""
-        from datasets import Dataset
         from trl.trainer.kto_config import KTOConfig
 
+        from students.learning import micro_batch
         from students.preferences import elsewhere, kto_trainer
 
         checked, training = bench.checked, bench.desk.training
@@ -92,15 +97,15 @@ class Kto:
                 checked.rows, checked.desirable, checked.weights, foreign, strict=True
             )
         ]  # fmt: skip
-        micro = training.batch_size if self.loss == "kto" else min(training.micro_batch_size, training.batch_size)
-        while training.batch_size % micro:
-            micro -= 1
-        shared: dict[str, Any] = bench.arguments(micro, training.batch_size // micro)
+        micro = training.batch_size
+        if self.loss != "kto":
+            micro = micro_batch(training, 2 * bench.vocabulary, checked.longest_completion)
+        shared: dict[str, Any] = bench.arguments(micro, training.batch_size)
+        # TRL pairs rows in their order, and so asks for it; we do not, and our sampler draws the order.
         ordered: dict[str, Any] = {**shared, "train_sampling_strategy": "sequential"}
         return kto_trainer(
             bench,
             KTOConfig(
-                # TRL pairs rows in their order, and so asks for it; we do not.
                 **ordered,
                 beta=self.beta,
                 loss_type=self.loss,
@@ -109,6 +114,5 @@ class Kto:
                 max_length=None,
                 disable_dropout=False,
             ),
-            Dataset.from_list(rows),
-            order=str(shared["train_sampling_strategy"]),
+            rows,
         )

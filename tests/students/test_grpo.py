@@ -13,8 +13,9 @@ from lessons.graders.base import Grade
 from lessons.records import Lesson, Problem
 from students.base import Training
 from students.hf import HFStudent
+from students.learning import divisor
 from students.objectives.grpo import Grpo
-from students.reinforcing import graded, micro_answers
+from students.reinforcing import graded
 
 Make = Callable[..., Lesson]
 
@@ -184,4 +185,4 @@ def test_a_grader_that_grades_many_is_asked_at_once_and_answers_divide_a_step():
     assert graded(Together(), [(problem, "z")]) == [Grade(1.0, "e")]
     told = graded(Vowels(), [(problem, "e"), (problem, "x")])
     assert isinstance(told[1], GradeError)
-    assert [micro_answers(asked, 12) for asked in (1, 5, 8, 100)] == [1, 4, 6, 12]
+    assert [divisor(12, asked) for asked in (1, 5, 8, 100)] == [1, 4, 6, 12]
