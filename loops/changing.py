@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-import yaml
-
 from lessons.errors import InputError
+from loops.plain_yaml import load_yaml
 
+MOST_DOTS = 20
+"""Dots in a key that is set: no recipe is nested as deep. Our own bound."""
 DEFAULTS = {"select": "profile", "order": "shuffled"}
 """Plug-ins that a recipe need not name."""
 
@@ -14,7 +15,7 @@ DEFAULTS = {"select": "profile", "order": "shuffled"}
 def changed(data: Any, change: str) -> dict[str, Any]:
     """Return a copy of a recipe with one dotted key set; the value is read as YAML."""
     key, equals, text = change.partition("=")
-    if not equals or not key or not isinstance(data, Mapping):
+    if not equals or not key or key.count(".") > MOST_DOTS or not isinstance(data, Mapping):
         raise InputError(f"--set {change}: expected KEY=VALUE, such as rounds=3")
     copied = dict(cast(Mapping[str, Any], data))
     first, dot, rest = key.partition(".")
@@ -25,9 +26,9 @@ def changed(data: Any, change: str) -> dict[str, Any]:
         copied[first] = changed(inner, f"{rest}={text}")
     else:
         try:
-            copied[first] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {change}: the value is not valid YAML") from error
+            copied[first] = load_yaml(text)
+        except InputError as error:
+            raise InputError(f"--set {change}: {error}") from error
     return copied
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-import yaml
 
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, digest
@@ -15,6 +14,7 @@ from loops.changing import DEFAULTS, changed
 from loops.fitting import check_method, fitting_grader, unverifiable
 from loops.knobs import nearest, operational_keys, without
 from loops.orders.base import Order
+from loops.plain_yaml import read_yaml_file
 from loops.settings import (
     CallSettings,
     DiagnoseSettings,
@@ -136,18 +136,7 @@ def load(path: Path, changes: Iterable[str] = ()) -> Recipe:
     Raises:
         InputError: the file cannot be read, is no YAML, or a key or value is wrong; one line that names the key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not a text file in UTF-8") from error
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InputError(f"{path}: {place}not valid YAML ({getattr(error, 'problem', error)})") from error
+    data = read_yaml_file(path)
     try:
         for change in changes:
             data = changed(data, change)

@@ -19,6 +19,7 @@ from lessons.jsonl import leftovers, write_whole
 from lessons.records import Record
 from lessons.timing import Part
 from loops import formats
+from loops.plain_yaml import read_yaml_file
 from loops.records import Clock, Marker, Prompts, RunInfo
 
 R = TypeVar("R", bound=Record)
@@ -225,10 +226,7 @@ def dump_yaml(data: Mapping[str, Any]) -> bytes:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that this project wrote."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__})") from error
+    data = read_yaml_file(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: is not a mapping")
     return data

@@ -6,8 +6,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, TypeVar, cast
 
-import yaml
-
 from lessons.errors import BudgetError, InputError
 from lessons.ids import seed_of
 from lessons.records import Problem
@@ -18,6 +16,7 @@ from loops.catalog.relabelling import relabelled
 from loops.catalog.stages import described
 from loops.catalog.writing import check_own_skills, joined, label, planned, write_catalog
 from loops.exams.freezing import without_overlap
+from loops.plain_yaml import read_yaml_file
 from loops.recipe import Recipe, load
 from loops.records import CatalogInfo
 from loops.views.catalog import CatalogView, catalog_view
@@ -83,8 +82,8 @@ def _named(recipe: Path, changes: Iterable[str]) -> str:
         if change.startswith("diagnose.catalog="):
             return change.partition("=")[2].strip("'\"")
     try:
-        data = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        data = read_yaml_file(recipe)
+    except InputError:
         return ""  # `load` says what is wrong with it
     section: object = cast(Mapping[str, Any], data).get("diagnose") if isinstance(data, Mapping) else None
     value: object = cast(Mapping[str, Any], section).get("catalog") if isinstance(section, Mapping) else None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import msgspec
-import yaml
 
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, content_id, digest
@@ -16,6 +15,7 @@ from lessons.jsonl import read_jsonl, write_jsonl, write_whole
 from lessons.records import Record
 from lessons.skills import Skill, SkillCatalog
 from loops.knobs import nearest, shown
+from loops.plain_yaml import read_yaml_file
 from loops.records import CatalogInfo
 from loops.store import dump_yaml, read_record, write_record
 from teachers.prompts.reading import MOST_JOINED
@@ -101,16 +101,7 @@ def read_catalog(path: Path) -> CatalogFile:
     Raises:
         InputError: the file cannot be read, is no YAML, or an entry is not as it should be; names the entry.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not a text file in UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InputError(f"{path}: {place}not valid YAML ({getattr(error, 'problem', error)})") from error
+    data = read_yaml_file(path)
     if not isinstance(data, Mapping) or "skills" not in data:
         raise InputError(f"{path}: is no catalogue of skills (it has no list 'skills')")
     return catalog_of(cast(Mapping[str, Any], data)["skills"], str(path))
