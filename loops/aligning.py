@@ -41,7 +41,7 @@ def aligned(round_: Round, teacher: TrainableTeacher, pairs: Sequence[Lesson], t
         raise InputError(f"method {round_.method!r} trains the teacher, and nothing is kept here")
     round_.folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(round_.folder / "pairs.jsonl", pairs)
-    round_.make_room()
+    round_.make_room("training")
     into: Path = round_.folder / "teacher"
     with round_.listener.bar("align the teacher", 0) as progress:
         student = open_student(teacher.model)

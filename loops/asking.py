@@ -66,6 +66,7 @@ async def asked(
             seed=work.recipe.seed,
             budget=budget,
             on_change=changed,
+            door=work.door,
         )
         try:
             found = await until_stopped(work.stop, caller, do(caller))

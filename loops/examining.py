@@ -49,8 +49,8 @@ def sit(
         RoundError: the grader cannot tell for over half of the answers.
         BudgetError: the grader asks a teacher, and a cap was reached.
     """
-    work.make_room()
     grader = work.grader
+    work.make_room("scoring" if isinstance(grader, ScoringGrader) else "student")
     with work.listener.bar(title, len(problems)) as progress:
         if isinstance(work.task, EpisodicTask):
             episodes = play(

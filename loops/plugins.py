@@ -32,6 +32,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "objective": ("students.objectives",),
     "grader": ("lessons.graders", "loops.graders"),
     "scorer": ("loops.scorers",),
+    "engine": ("loops.engines",),
     "teacher": ("teachers",),
 }
 """Family -> the packages whose modules are its plug-ins; no two share a module's name."""

@@ -224,6 +224,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
                 "preflight",
                 "stalls",
                 "diagnose.catalog.path",
+                *operational_keys(student, "student."),
                 *of_teacher,
                 *operational_keys(calls, "calls."),
                 *operational_keys(diagnose, "diagnose."),

@@ -19,6 +19,7 @@ from loops.episodes import play
 from loops.filters.base import Context, Filter, apply
 from loops.graders.base import AskingGrader, Verdict
 from loops.grading import verdicts_of, with_verdict
+from loops.placing.table import Owner
 from loops.scores import Score, Scores, Text
 from loops.tasks.base import Task, student_prompt
 from loops.watching.progress import Listener, Silent
@@ -79,8 +80,9 @@ class Round:
     begins; None where nothing is kept (an estimate)."""
     before: Path | None = None
     """That folder of the last round whose student was kept; None in the first."""
-    make_room: Callable[[], object] = lambda: None
-    """Called before the student computes, so that a teacher that shares its memory gives it back."""
+    make_room: Callable[[Owner], object] = lambda owner: None
+    """Called before the student answers ("student"), scores ("scoring") or something is trained ("training"), so that a
+    teacher that shares its memory gives it back."""
     listener: Listener = field(default_factory=Silent)
     counts: Counter[str] = field(default_factory=Counter[str])
     """Anything a method wants counted; logged as `teach/<name>`."""
@@ -155,7 +157,7 @@ class Round:
         if max_tokens is not None:
             how = msgspec.structs.replace(how, max_tokens=max_tokens)
         chats = [self.prompt(problem) for problem in problems] if prompts is None else prompts
-        self.make_room()
+        self.make_room("student")
         seed = seed_of(self.seed, "roll out", draw)
         with self.listener.bar("roll out", len(chats) * samples) as progress:
             if prompts is None and isinstance(self.task, EpisodicTask):
@@ -198,7 +200,7 @@ class Round:
         """
         if self.scores is None:
             raise InputError(f"method {self.method!r} scores texts with the student, and there is none here")
-        self.make_room()
+        self.make_room("scoring")
         return list(self.scores.of(texts, student))
 
     def prompt(self, problem: Problem) -> tuple[Message, ...]:

@@ -214,10 +214,10 @@ def warm_up(work: Work) -> Student:
             for problem in work.split.warm_up
         ]
         write_jsonl(folder / "lessons.jsonl", lessons)
-        into = work.folder.clear(0, "student")
+        work.make_room("training")
         with work.listener.bar("warm-up", 0) as progress:
             taught, learned = work.base.learn(
-                lessons, into, msgspec.structs.replace(work.recipe.train, objective=Sft()),
+                lessons, work.folder.clear(0, "student"), msgspec.structs.replace(work.recipe.train, objective=Sft()),
                 seed=work.seed(0, "learn"), progress=progress, tracking=tracking.tracked(work, 0),
             )  # fmt: skip
         record = RoundLearned(student=taught.digest, taught=work.base.digest, learned=learned)

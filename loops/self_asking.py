@@ -29,7 +29,7 @@ def ask_student(
         temperature=sampling.temperature,
         batch_tokens=round_.generation.batch_tokens,
     )
-    round_.make_room()
+    round_.make_room("student")
     chats = [prompt.messages(fields) for prompt, fields in asked]
     with round_.listener.bar("ask the student", len(chats)) as progress:
         seed = seed_of(round_.seed, "ask the student", draw)

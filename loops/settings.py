@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from lessons.knobs import Nested, operational
+from loops.engines.base import AnsweringEngine
+from loops.engines.transformers import Transformers
 from loops.scorers.base import ANY, LAST, Cut, StepScorer
 from students.base import Generation
 from students.tracking import Reporter
@@ -31,6 +33,8 @@ class StudentSettings:
     """What is trained."""
     answer: Generation = field(default_factory=Generation)
     """How it answers in examinations and exams."""
+    engine: Annotated[AnsweringEngine, Nested("engine")] = field(default_factory=Transformers)
+    """What it answers through: `transformers` or `vllm`; see `tutelage methods engine`."""
 
 
 @dataclass(frozen=True, kw_only=True)

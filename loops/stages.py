@@ -108,7 +108,7 @@ def sift(work: Work, index: int, student: Student) -> Marker:
                 context, grades={**context.grades, **grades}, ratings=_ratings(work, judge, lessons, counts)
             )
             if getattr(judge, "needs_scores", False):
-                work.make_room()
+                work.make_room("scoring")
             lessons, gone = apply(name, judge, lessons, context)
             dropped += gone
         counts["filter/kept"] = write_jsonl(folder / "kept.jsonl", lessons)
@@ -130,7 +130,7 @@ def select(work: Work, index: int, student: Student) -> Marker:
         profile = profile_of(work, index)
         wanted = new_rows(selector.budget, selector.replay, len(candidates))
         choice = choice_of(work, index, student)
-        work.make_room()
+        work.make_room("scoring")
         chosen = selector.select(candidates, wanted, choice) if candidates else []
         replay = replayed(
             replay_rows(len(chosen), selector.replay),
@@ -171,7 +171,7 @@ def learn(work: Work, index: int, student: Student) -> Marker:
         if not lessons and told(folder) is not None:
             training = msgspec.structs.replace(training, objective=Untrained())
         start = work.base if training.start == "base" and training.objective.trains else student
-        work.make_room()
+        work.make_room("training")
         with work.listener.bar("learn", 0) as progress:
             next_student, learned = start.learn(
                 lessons, into, training,

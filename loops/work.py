@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,9 @@ from lessons.timing import counted, inside
 from loops.asking import asked, run_async
 from loops.exams.index import ExamIndex
 from loops.graders.base import Ask, AskingGrader
+from loops.placing.card import Card
+from loops.placing.table import Owner
+from loops.placing.tenants import asking
 from loops.recipe import Recipe
 from loops.records import EXAMS, Clock, Marker
 from loops.scores import Scores
@@ -99,7 +102,8 @@ class Work:
         from students.open import open_student
 
         with inside("load"):
-            return open_student(self.recipe.student.model, threads=self.recipe.train.threads)
+            weights = open_student(self.recipe.student.model, threads=self.recipe.train.threads)
+        return self.recipe.student.engine.student(weights, self.card, self.folder.path)
 
     @cached_property
     def split(self) -> Split:
@@ -200,14 +204,27 @@ class Work:
             was = self._before
             self.folder.note_seconds(was.seconds + self.watch.seconds, was.starting + self.starting)
 
-    def make_room(self) -> None:
-        """Let a teacher that needs the student's memory give it back; the next call to it takes it again."""
-        for teacher in self._teachers():
-            if teacher.placement == "shared":
-                teacher.close()
+    @cached_property
+    def card(self) -> Card:
+        """Who has the memory that teacher and student share."""
+        return self.recipe.student.engine.card(lambda line: self.listener.line(line))
+
+    def make_room(self, owner: Owner = "student") -> None:
+        """Have nobody of another owner hold the card: a teacher that shares it sleeps or ends, and what the student
+        holds here is given back before it is trained. The next call to a teacher has the student leave.
+
+        Raises:
+            TutelageError: somebody cannot be ended.
+        """
+        self.card.make_room(owner)
+
+    def door(self, teacher: Teacher) -> AbstractAsyncContextManager[None]:
+        """Return what each call to a teacher goes through: one that shares the card has it."""
+        return asking(self.card, teacher)
 
     def close(self) -> None:
         """Give back all that the run held, and note how long it has worked."""
+        self.card.close()
         for teacher in self._teachers():
             teacher.close()
         for scores in self.opened:

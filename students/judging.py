@@ -14,6 +14,7 @@ from students.base import Progress
 from students.chats import prompt_tokens
 from students.decode import batches
 from students.models import Base, with_weights
+from students.residents import gone, resident
 from students.runtime import Precision, device, dtype_of, give_back, prepare, quiet, threads_set
 from students.scoring import LOGITS, head_sees
 
@@ -115,6 +116,7 @@ class TokenJudge:
     def close(self) -> None:
         """Give back the memory of the loaded model; the next call loads it again."""
         self._model = None
+        gone(self)
         give_back()
 
     def _loaded(self) -> Any:
@@ -122,6 +124,7 @@ class TokenJudge:
             prepare()
             with quiet():
                 self._model = with_weights(self.base, None, dtype_of(self.precision, device())).to(device())
+            resident(self)
         return self._model
 
     def _room(self) -> int:

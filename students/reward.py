@@ -14,6 +14,7 @@ from students.base import Progress
 from students.chats import Row, row_tokens
 from students.decode import batches
 from students.models import Base
+from students.residents import gone, resident
 from students.runtime import device, give_back, prepare, quiet, random_state_kept, threads_set
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class RewardModel:
     def close(self) -> None:
         """Give back the memory of the loaded model; the next call loads it again."""
         self._model = None
+        gone(self)
         give_back()
 
     def _tokens(self, prompt: Sequence[Message], completion: str) -> list[int]:
@@ -164,6 +166,7 @@ class RewardModel:
                 if self.learned is not None:
                     model = self._with_learned(model, trains=False).merge_and_unload()
                 self._model = model.eval().requires_grad_(False).to(device())
+            resident(self)
         return self._model
 
     def _trainable(self, rank: int, seed: int) -> Any:

@@ -1,6 +1,7 @@
 """The teacher's port: anything that answers chats. A capability beyond that is a type of its own, not a flag."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -107,6 +108,15 @@ class TrainableTeacher(Teacher, Protocol):
             InputError: it has one already.
         """
         ...
+
+
+Door = Callable[[Teacher], AbstractAsyncContextManager[object]]
+"""What each call to a teacher goes through: within it, the teacher has what it needs of this machine."""
+
+
+def open_door(teacher: Teacher) -> AbstractAsyncContextManager[object]:
+    """Return the door of a teacher that needs nothing of this machine."""
+    return nullcontext()
 
 
 class TokenScore(Record, frozen=True, kw_only=True):

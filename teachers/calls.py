@@ -10,7 +10,7 @@ from lessons.errors import BudgetError, ParseError, TeacherError
 from lessons.ids import seed_of
 from lessons.jsonl import plain_text
 from lessons.records import Message
-from teachers.base import Sampling, Teacher
+from teachers.base import Door, Sampling, Teacher, open_door
 from teachers.budget import Budget, Caps
 from teachers.fetching import Fetcher, Request, complete
 from teachers.ledger import Ledger
@@ -56,6 +56,7 @@ class Caller:
         budget: Budget | None = None,
         on_change: Callable[[CallTotals], None] | None = None,
         totals: CallTotals | None = None,
+        door: Door = open_door,
     ) -> None:
         """Make the path to a teacher.
 
@@ -69,6 +70,7 @@ class Caller:
             budget: what may be spent; None: as much as it takes.
             on_change: called with the totals, which go on growing, whenever they change.
             totals: counts that another path has begun, to be gone on with; None: this path's own.
+            door: what every call that goes out goes through.
         """
         self.teacher = teacher
         self.ledger = ledger
@@ -80,8 +82,9 @@ class Caller:
         self.budget = budget or Budget(Caps())
         self._on_change = on_change
         self._limits = (in_flight, give_up_after)
+        self._door = door
         self._fetcher = Fetcher(
-            teacher, ledger, self.budget, self.totals, in_flight=in_flight, give_up_after=give_up_after
+            teacher, ledger, self.budget, self.totals, in_flight=in_flight, give_up_after=give_up_after, door=door
         )
 
     async def ask(
@@ -118,7 +121,7 @@ class Caller:
         in_flight, give_up_after = self._limits
         made = Caller(
             teacher, self.ledger, in_flight=in_flight, seed=self.seed, repair=self.repair,
-            give_up_after=give_up_after, budget=self.budget, on_change=self._on_change, totals=self.totals,
+            give_up_after=give_up_after, budget=self.budget, on_change=self._on_change, totals=self.totals, door=self._door,
         )  # fmt: skip
         made.versions = self.versions
         made._fetcher.runway = self._fetcher.runway

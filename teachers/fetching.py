@@ -11,7 +11,7 @@ from lessons.errors import BudgetError, TeacherError
 from lessons.jsonl import plain_text
 from lessons.records import Message
 from lessons.timing import Waited
-from teachers.base import GatheringTeacher, ManyTeacher, Reply, Sampling, Teacher
+from teachers.base import Door, GatheringTeacher, ManyTeacher, Reply, Sampling, Teacher, open_door
 from teachers.budget import Budget
 from teachers.flights import Breaker, Flight, Runway, halted, shared
 from teachers.ledger import Call, Ledger, call_key
@@ -45,7 +45,9 @@ class Fetcher:
         *,
         in_flight: int,
         give_up_after: int,
+        door: Door = open_door,
     ) -> None:
+        self._door = door
         self.teacher, self.ledger, self.budget, self.totals = teacher, ledger, budget, totals
         self._in_flight = teacher.in_flight if isinstance(teacher, GatheringTeacher) else in_flight
         self.runway = Runway()
@@ -196,17 +198,20 @@ class Fetcher:
         return self.ledger.put_now(call) if complete(call.reply, call.sampling) else self.ledger.put_broken(call)
 
     async def _asked(self, wanted: Sequence[Request]) -> list[Reply]:
-        first = wanted[0]
         try:
-            if len(wanted) > 1 and self._many is not None:
-                replies = await Waited(self._many.ask_many(first.messages, [one.sampling for one in wanted]))
-            else:
-                replies = [await Waited(self.teacher.ask(first.messages, first.sampling))]
+            replies = await Waited(self._through_the_door(wanted))
         except TeacherError as error:
             self.totals.error(error)
             raise
         self._breaker.answered = True
         return [_plain(reply) for reply in replies]
+
+    async def _through_the_door(self, wanted: Sequence[Request]) -> list[Reply]:
+        first = wanted[0]
+        async with self._door(self.teacher):
+            if len(wanted) > 1 and self._many is not None:
+                return await self._many.ask_many(first.messages, [one.sampling for one in wanted])
+            return [await self.teacher.ask(first.messages, first.sampling)]
 
     async def _judge(self, number: int, error: TeacherError) -> None:
         """Tell whether a call's failure shows that the teacher is gone.

@@ -31,7 +31,7 @@ def diagnosed(work: Work, index: int, folder: Path, counts: Counter[str]) -> lis
     settings = work.recipe.diagnose
     attempts = work.read(index, "answers.jsonl", Attempt)
     if settings.difficult is not None:
-        work.make_room()
+        work.make_room("idle")  # a scorer brings a model or a teacher of its own
         with work.listener.bar("rewards", len(attempts)) as progress:
             rewards = run_async(difficulty.rewards_of(attempts, settings.difficult, folder, progress))
         attempts = difficulty.with_rewards(attempts, rewards, settings.difficult)

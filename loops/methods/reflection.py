@@ -108,7 +108,7 @@ class Reflection:
     def _scored(self, round: Round, told: list[dict[Kind, Version]]) -> list[dict[Kind, Scored]]:  # noqa: A002
         scores = round.scores
         assert scores is not None
-        round.make_room()
+        round.make_room("scoring")
         rows = [(round.prompt(v.problem), v.answer) for versions in told for v in versions.values()]
         plain, turned = ifd.ifd(scores, rows, self.scorer), ifd.reverse_ifd(scores, rows, self.scorer)
         each = iter(map(Scored, plain, turned))

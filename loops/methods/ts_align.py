@@ -142,7 +142,7 @@ class TsAlign:
             if scorer.folder is not None and name == KEPT:
                 copied(scorer.folder, into)
             return scorer
-        round_.make_room()
+        round_.make_room("training")
         with round_.listener.bar("scorer", 0) as progress:
             return scorer.learn(
                 [(lesson.prompt, lesson.completion, lesson.rejected or "") for lesson in pairs],

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from lessons.errors import InputError, TutelageError
+from lessons.timing import inside
 from loops.asking import run_async
 from loops.placing.table import (
     SAID,
@@ -29,6 +30,9 @@ from loops.placing.table import (
 LIMITS: Mapping[Act, float | None] = {"start": None, "wake": 150.0, "sleep": 150.0, "stop": 60.0, "kill": 30.0}
 """Seconds that a step may take. A start has no limit here: how long a model loads is a knob of its engine, which holds
 to it. To sleep and to wake copies gigabytes; a server that is stopped has a time of grace of its own."""
+
+
+_NONE: Mapping[Owner, Owner] = {}
 
 
 class Engine(Protocol):
@@ -78,21 +82,25 @@ class Card:
     """Tenants, their engines, and what is done to them. For one thread; from one event loop after another.
 
     say: told a line when something went wrong, with what is done about it. first: called once, before anybody comes on
-    the card; ends what dead runs have left there. limits: seconds that each step may take.
+    the card; ends what dead runs have left there. same: owners that are another one by its other name. limits: seconds
+    that each step may take.
     """
 
     def __init__(
         self,
         say: Callable[[str], object] = lambda line: None,
         first: Callable[[], object] = lambda: None,
+        *,
+        same: Mapping[Owner, Owner] = _NONE,
         limits: Mapping[Act, float | None] = LIMITS,
     ) -> None:
         self.state: State = ()
         self.moves: list[Move] = []
         """What was done, oldest first."""
-        self._say, self._first, self._limits = say, first, limits
+        self._say, self._first, self._same, self._limits = say, first, same, limits
         self._begun = False
-        self._engines: dict[str, Engine] = {}
+        self.engines: dict[str, Engine] = {}
+        """Name of a tenant -> its engine."""
         self._always: dict[Owner, str] = {}
         self._users: Counter[str] = Counter()
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -104,9 +112,9 @@ class Card:
         Raises:
             ValueError: there is a tenant of this name.
         """
-        if name in self._engines:
+        if name in self.engines:
             raise ValueError(f"the card has a tenant {name!r} already")
-        self._engines[name] = engine
+        self.engines[name] = engine
         self.state = (*self.state, Tenant(name=name, owner=owner, sleeps=engine.sleeps))
         if always:
             self._always[owner] = name
@@ -141,6 +149,7 @@ class Card:
             TutelageError: somebody cannot be ended.
             InputError: somebody who would have to leave is at work.
         """
+        owner = self._same.get(owner, owner)
         name = self._always.get(owner)
         self._look()
         if next_step(self.state, owner, name) is None:
@@ -152,7 +161,8 @@ class Card:
             async with self._turn():
                 await self._go(owner, name)
 
-        run_async(go())
+        with inside("load"):
+            run_async(go())
 
     @asynccontextmanager
     async def working(self, *names: str) -> AsyncGenerator[None]:
@@ -209,7 +219,7 @@ class Card:
         outcome: Outcome = "done"
         try:
             async with asyncio.timeout(self._limits.get(step.act)):
-                await _act(self._engines[step.tenant], step.act)
+                await _act(self.engines[step.tenant], step.act)
         except TimeoutError as hung:
             outcome, error = "hung", hung
         except Exception as failed:  # noqa: BLE001 - every failure of an engine has its next state
@@ -223,7 +233,7 @@ class Card:
     def _look(self) -> None:
         """See who has ended by itself since it was last seen."""
         for tenant in self.state:
-            if tenant.condition in ("resident", "asleep") and not self._engines[tenant.name].alive:
+            if tenant.condition in ("resident", "asleep") and not self.engines[tenant.name].alive:
                 self.state = after(self.state, Step(tenant.name, "look"), "failed")
                 self.moves.append(Move(tenant.name, "look", "failed", 0.0))
                 self._say(SAID["look", "failed"].format(name=tenant.name))

@@ -11,6 +11,7 @@ import pytest
 from lessons.errors import InputError
 from lessons.jsonl import read_jsonl
 from lessons.records import Lesson
+from loops.placing.table import Owner
 from loops.recipe import resolve
 from loops.run import Run
 from teachers import servers
@@ -67,8 +68,8 @@ def test_a_vllm_server_shares_the_card_with_the_student(tmp_path: Path, monkeypa
     run = Run.start(resolve({**RECIPE, "teacher": teacher, "rounds": 2, "examine": {"per_round": 5}}), tmp_path / "run")
     before = run.work.make_room
 
-    def counting() -> None:
-        before()
+    def counting(owner: Owner = "student") -> None:
+        before(owner)
         during[f"{len(during)}"] = len(servers.records())
 
     monkeypatch.setattr(run.work, "make_room", counting)
