@@ -11,9 +11,10 @@ from lessons.ids import content_id, seed_of
 from lessons.records import Lesson, Message
 from lessons.timing import counts_as, inside
 from students.adapters import NOTE, AdapterNote, copy_folder, read_note
+from students.answering import Asked, Job, check_room, read
 from students.apart.parent import is_apart, learn_apart, work_folder
 from students.base import Answer, Generation, Learned, Progress, Training
-from students.chats import prompt_tokens, row_tokens, text_of, until
+from students.chats import row_tokens, text_of, until
 from students.checkpoints import Keeper, training_id
 from students.decode import batches, decode
 from students.learning import learn_here
@@ -107,23 +108,10 @@ class HFStudent:
         Raises:
             StudentError: a prompt and its answer do not fit the model's positions.
         """
-        chats = [prompt_tokens(self.tokenizer, prompt) for prompt in prompts]
-        self._check_room(chats, generation.max_tokens)
-        drawn = generation.temperature > 0
-        # One job for each different (prompt, sample); equal prompts share it.
-        jobs: dict[tuple[int, ...], list[int]] = {}
-        for place, chat in enumerate(chats):
-            jobs.setdefault(tuple(chat), []).append(place)
-        work = [(chat, sample) for chat in jobs for sample in range(samples if drawn else 1)]
-        every, finished = len(work) * (1 if drawn else samples), 0
-        answers: dict[tuple[tuple[int, ...], int], Answer] = {}
-
-        def ended() -> None:
-            nonlocal finished
-            finished += 1 if drawn else samples
-            if progress is not None:
-                progress(finished, every)
-
+        asked = Asked.of(self.tokenizer, prompts, generation, samples)
+        asked.check_room(self.name, self.positions)
+        work, ended = asked.jobs, asked.counted(progress)
+        answers: dict[Job, Answer] = {}
         with threads_set(self.threads):
             model = self._model(dtype_of(self.precision, device()))
             sizes = [len(chat) for chat, _ in work]
@@ -141,10 +129,8 @@ class HFStudent:
                     is_over=self._is_over(generation.stop),
                 )
                 for job, tokens in zip(taken, written, strict=True):
-                    text, stopped = until(text_of(self.tokenizer, tokens, self.stops), generation.stop)
-                    cut = not stopped and (not tokens or tokens[-1] not in self.stops)
-                    answers[job] = Answer(text, cut)
-        return [[answers[tuple(chat), sample if drawn else 0] for sample in range(samples)] for chat in chats]
+                    answers[job] = read(self.tokenizer, tokens, self.stops, generation.stop)
+        return asked.spread(answers)
 
     @counts_as("score")
     def score(
@@ -161,7 +147,7 @@ class HFStudent:
         import torch
 
         tokens = [row_tokens(self.tokenizer, prompt, completion, self.stops) for prompt, completion in rows]
-        self._check_room([[*row.prompt, *row.completion] for row in tokens], 0)
+        check_room(self.name, self.positions, [[*row.prompt, *row.completion] for row in tokens], 0)
         finished = 0
 
         def scored(count: int) -> None:
