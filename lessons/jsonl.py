@@ -13,6 +13,11 @@ from lessons.records import Record
 
 R = TypeVar("R", bound=Record)
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no such JSON: the last one where they are nested too deep."""
+LONGEST_LINE = 256 * 1024 * 1024
+"""Bytes of a line, or of a file of one record: whoever hands on more means harm. Our own bound."""
+
 _encoder = msgspec.json.Encoder()
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
@@ -114,12 +119,14 @@ def read_jsonl(path: Path, kind: type[R], *, torn: Callable[[str], None] | None 
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     with lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), b""), start=1):
+            if len(line) == LONGEST_LINE:
+                raise InputError(f"{path}: line {number}: is longer than {LONGEST_LINE:,} bytes")
             if not line.strip():
                 continue
             try:
                 yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 if not line.endswith(b"\n"):
                     if torn is not None:
                         torn(f"{path}: line {number} was torn by a crash and is dropped")

@@ -42,5 +42,7 @@ def main() -> None:
 
 
 def _say(error: Exception, code: int) -> int:
-    sys.stderr.write(f"tutelage: {' '.join(str(error).split())}\n")
+    from loops.views.text import visible
+
+    sys.stderr.write(f"tutelage: {visible(' '.join(str(error).split()))}\n")  # it may repeat what a stranger wrote
     return code

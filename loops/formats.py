@@ -14,7 +14,7 @@ import msgspec
 
 from lessons.errors import InputError
 from lessons.formats import refuse_newer
-from lessons.jsonl import write_whole
+from lessons.jsonl import UNREADABLE, write_whole
 
 FORMAT = 2
 """What this tool writes, and the newest that it reads."""
@@ -38,7 +38,7 @@ def format_of(folder: Path) -> int:
         return msgspec.json.decode(path.read_bytes(), type=_Format).format
     except FileNotFoundError:
         return 1
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise InputError(f"{path}: cannot be read ({error}): restore it from a copy of the folder") from error
 
 

@@ -27,7 +27,8 @@ _MOST_SIGNS = 100
 
 _LET_THROUGH = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What PyYAML's constructors raise for values that their tags do not fit."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+"""What neither a text file nor a path can hold, and a quoted scalar can spell."""
 
 
 def read_yaml_file(path: Path) -> Any:
@@ -72,7 +73,7 @@ def load_yaml(text: str) -> Any:
 
 
 def _readable(text: str) -> bool:
-    return yaml.reader.Reader.NON_PRINTABLE.search(text) is None and _SURROGATE.search(text) is None
+    return yaml.reader.Reader.NON_PRINTABLE.search(text) is None and _UNFIT.search(text) is None
 
 
 class _Loader(yaml.SafeLoader):
@@ -113,6 +114,6 @@ class _Loader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
         except _LET_THROUGH as error:
             raise ConstructorError(None, None, f"{node.tag} cannot be read from this", node.start_mark) from error
-        if isinstance(value, str) and _SURROGATE.search(value):
-            raise ConstructorError(None, None, "half a character (a lone surrogate)", node.start_mark)
+        if isinstance(value, str) and _UNFIT.search(value):
+            raise ConstructorError(None, None, "a lone surrogate, or a zero byte", node.start_mark)
         return value

@@ -4,6 +4,7 @@ Any file of a stage may be missing; what is not there is None or an empty stream
 unless the run is opened forgivingly, as views do: then it is noted in `RunView.faults`, and the rest is still shown.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,6 +37,9 @@ from teachers.accounts import Account, accounts
 from teachers.ledger import Call, read_calls
 
 R = TypeVar("R", bound=Record)
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+"""How a round's folder is called."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,11 @@ class RunView:
             InputError: there is no run at this path, or a newer tool wrote it.
         """
         folder = Path(path)
-        if not folder.is_dir():
+        try:
+            there = folder.is_dir()
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be looked at ({error.strerror})") from error
+        if not there:
             raise InputError(f"{folder}: there is no such folder; name the folder of a run")
         if not (folder / "run.json").is_file() and not (folder / "recipe.yaml").is_file():
             raise InputError(f"{folder}: is not a run (it holds neither run.json nor recipe.yaml)")
@@ -230,7 +238,7 @@ class RunView:
         folder = self.path / "rounds"
         if not folder.is_dir():
             return ()
-        names = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.isdigit()]
+        names = [entry.name for entry in folder.iterdir() if entry.is_dir() and _NUMBER.fullmatch(entry.name)]
         return tuple(RoundView(int(name), folder / name, self.faults) for name in sorted(names, key=int))
 
     def round(self, index: int) -> RoundView | None:

@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lessons.errors import InputError
-from lessons.jsonl import leftovers, write_whole
+from lessons.jsonl import LONGEST_LINE, UNREADABLE, leftovers, write_whole
 from lessons.records import Record
 from lessons.timing import Part
 from loops import formats
@@ -212,10 +212,14 @@ def read_record(path: Path, kind: type[R]) -> R | None:
         InputError: the file is damaged.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        with path.open("rb") as file:
+            raw = file.read(LONGEST_LINE)
+        return msgspec.json.decode(raw, type=kind)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UNREADABLE as error:
         raise InputError(f"{path}: {error}") from error
 
 

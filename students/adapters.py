@@ -12,7 +12,7 @@ import msgspec
 
 from lessons.errors import StudentError
 from lessons.ids import canonical
-from lessons.jsonl import sync_folder
+from lessons.jsonl import UNREADABLE, sync_folder
 from students.files import file_sum, known_sum, sync_files, tensors_digest
 
 NOTE = "student.json"
@@ -117,7 +117,7 @@ def read_note(folder: Path, base: str) -> AdapterNote:
     """
     try:
         note = msgspec.json.decode((folder / NOTE).read_bytes(), type=AdapterNote)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise StudentError(f"{folder}: holds no student's adapter ({NOTE}: {error})") from error
     weights = folder / (LORA_WEIGHTS if note.kind == "lora" else WHOLE_WEIGHTS)
     if not weights.is_file():

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from lessons.ids import ID_LENGTH, canonical
-from lessons.jsonl import encode_line, sync_folder, write_whole
+from lessons.jsonl import UNREADABLE, encode_line, sync_folder, write_whole
 from lessons.records import Lesson
 from students.base import Training
 from students.files import file_sum, sync_files
@@ -179,7 +179,7 @@ def read_note(path: Path) -> CheckpointNote | None:
     try:
         note = msgspec.json.decode((path / NOTE).read_bytes(), type=CheckpointNote)
         whole = note.format == 1 and all(file_sum(path / name) == told for name, told in note.files.items())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return None
     return note if whole else None
 

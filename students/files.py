@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from lessons.ids import ID_LENGTH, content_id, digest
-from lessons.jsonl import sync_folder, write_whole
+from lessons.jsonl import UNREADABLE, sync_folder, write_whole
 from lessons.places import cache_folder
 
 SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model",
@@ -37,7 +37,7 @@ def known_sum(path: Path) -> str:
         kept = msgspec.json.decode(note.read_bytes(), type=_Sum)
         if (kept.size, kept.changed) == (told.st_size, told.st_mtime_ns):
             return kept.sha256
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         pass  # not there, or torn: it is only a note, and is written anew
     kept = _Sum(size=told.st_size, changed=told.st_mtime_ns, sha256=file_sum(path))
     try:

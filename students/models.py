@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 
 from lessons.errors import InputError, StudentError
+from lessons.jsonl import UNREADABLE
 from students.adapters import LORA_CONFIG, LORA_WEIGHTS, WHOLE_WEIGHTS, AdapterNote
 from students.files import model_fingerprint, weight_files
+from students.weights import fill, lora_settings_of, tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +96,7 @@ class FolderBase:
     def _json(self, path: Path) -> dict[str, Any]:
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
 
     def model(self, dtype: "torch.dtype", attention: str | None = None) -> Any:
@@ -137,10 +139,11 @@ def whole_model(base: Base, folder: Path, dtype: "torch.dtype", attention: str |
     Raises:
         StudentError: the folder's weights do not fit the model.
     """
-    from safetensors.torch import load_file
-
     model = base.model(dtype, attention)
-    told: Any = model.load_state_dict(load_file(folder / WHOLE_WEIGHTS), strict=False)
+    try:
+        told: Any = model.load_state_dict(tensors_of(folder / WHOLE_WEIGHTS), strict=False)
+    except RuntimeError as error:  # other shapes
+        raise StudentError(f"{folder}: its weights do not fit {base.name}: {str(error).splitlines()[-1]}") from error
     missing = [name for name in told.missing_keys if name not in (getattr(model, "_tied_weights_keys", None) or ())]
     if missing or told.unexpected_keys:
         raise StudentError(f"{folder}: its weights do not fit {base.name}: {(missing or told.unexpected_keys)[0]}")
@@ -155,22 +158,22 @@ def peft_model(model: Any, folder: Path, *, dropout: float | None = None) -> Any
     Raises:
         StudentError: the adapter's weights do not fit the model.
     """
-    import json
+    from peft import LoraConfig, get_peft_model
 
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    settings: dict[str, Any] = json.loads((folder / LORA_CONFIG).read_bytes())
+    settings = lora_settings_of(folder / LORA_CONFIG)
     config = LoraConfig(
-        r=int(settings["r"]),
-        lora_alpha=int(settings["lora_alpha"]),
+        r=settings.r,
+        lora_alpha=int(settings.lora_alpha),
         lora_dropout=dropout or 0.0,
-        target_modules=list(settings["target_modules"]),
+        target_modules=list(settings.target_modules),
         task_type="CAUSAL_LM",
         inference_mode=dropout is None,
     )
-    adapted: Any = get_peft_model(model, config, autocast_adapter_dtype=False)
-    told: Any = set_peft_model_state_dict(adapted, load_file(folder / LORA_WEIGHTS))
+    try:
+        adapted: Any = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:  # the model has no such modules
+        raise StudentError(f"{folder}: the adapter does not fit the model: {str(error).splitlines()[0]}") from error
+    told = fill(adapted, folder / LORA_WEIGHTS)
     lost = [name for name in told.missing_keys if "lora_" in name] or list(told.unexpected_keys)
     if lost:
         raise StudentError(f"{folder}: the adapter does not fit the model: {lost[0]}")

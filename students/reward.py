@@ -16,6 +16,7 @@ from students.decode import batches
 from students.models import Base
 from students.residents import gone, resident
 from students.runtime import device, give_back, prepare, quiet, random_state_kept, threads_set
+from students.weights import fill, lora_settings_of
 
 if TYPE_CHECKING:
     import torch
@@ -203,23 +204,20 @@ class RewardModel:
         return headed.to(torch.float32)
 
     def _with_learned(self, model: Any, *, trains: bool) -> Any:
-        import json
-
-        from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-        from safetensors.torch import load_file
+        from peft import LoraConfig, get_peft_model
 
         assert self.learned is not None
-        settings: dict[str, Any] = json.loads((self.learned[0] / LORA_CONFIG).read_bytes())
+        settings = lora_settings_of(self.learned[0] / LORA_CONFIG)
         config = LoraConfig(
-            r=int(settings["r"]),
-            lora_alpha=int(settings["lora_alpha"]),
-            target_modules=list(settings["target_modules"]),
+            r=settings.r,
+            lora_alpha=int(settings.lora_alpha),
+            target_modules=list(settings.target_modules),
             modules_to_save=[HEAD],
             task_type="SEQ_CLS",
             inference_mode=not trains,
         )
         adapted: Any = get_peft_model(model, config)
-        told: Any = set_peft_model_state_dict(adapted, load_file(self.learned[0] / LORA_WEIGHTS))
+        told = fill(adapted, self.learned[0] / LORA_WEIGHTS)
         if told.unexpected_keys:
             raise StudentError(f"{self.learned[0]}: does not fit {self.base.name}: {told.unexpected_keys[0]}")
         return adapted

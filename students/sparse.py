@@ -2,8 +2,8 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,7 +91,7 @@ class DrawStore:
     def __init__(self, path: Path, teacher: str, draws: int, vocabulary: int) -> None:
         self.path, self.teacher, self.draws, self.vocabulary = path, teacher, draws, vocabulary
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._open()) as file, file:
+        with self._opened() as file:
             file.execute(TABLE)
 
     def key(self, row: Row) -> str:
@@ -101,7 +101,7 @@ class DrawStore:
     def missing(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows, each once, that have no draws yet."""
         new = {self.key(row): row for row in rows}
-        with closing(self._open()) as file:
+        with self._opened() as file:
             known = {key for key in new if file.execute("SELECT 1 FROM draws WHERE key = ?", (key,)).fetchone()}
         return [row for key, row in new.items() if key not in known]
 
@@ -128,7 +128,7 @@ class DrawStore:
                 packed = pack(draw(chances[begin:end], self.draws, seed_of(key)), self.vocabulary, self.draws)
                 kept.append((key, packed, hashlib.sha256(packed).hexdigest()))
                 begin = end
-            with closing(self._open()) as file, file:
+            with self._opened() as file:
                 file.executemany("INSERT OR REPLACE INTO draws VALUES (?, ?, ?)", kept)
             done += len(some)
             yield done
@@ -139,23 +139,27 @@ class DrawStore:
         Raises:
             StudentError: there is none, or what is stored is damaged.
         """
-        with closing(self._open()) as file:
+        with self._opened() as file:
             found = file.execute("SELECT drawn, sum FROM draws WHERE key = ?", (self.key(row),)).fetchone()
-        if found is None or hashlib.sha256(found[0]).hexdigest() != found[1]:
+        if found is None or not isinstance(found[0], bytes) or hashlib.sha256(found[0]).hexdigest() != found[1]:
             raise StudentError(f"{self.path}: the stored distributions are damaged; delete the file, it is made anew")
         return unpack(found[0], self.vocabulary, self.draws)
 
     def size(self, rows: Sequence[Row]) -> int:
         """Return how many bytes the draws of these rows take."""
-        with closing(self._open()) as file:
+        with self._opened() as file:
             keys = {self.key(row) for row in rows}
             told = [file.execute("SELECT length(drawn) FROM draws WHERE key = ?", (key,)).fetchone() for key in keys]
-        return sum(int(one[0]) for one in told if one)
+        return sum(one[0] for one in told if one and isinstance(one[0], int))
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _opened(self) -> Generator[sqlite3.Connection]:
+        """Open the file for one transaction, and say in one line what is wrong with it."""
         try:
-            file = sqlite3.connect(self.path, timeout=60)
-            file.execute("PRAGMA journal_mode=WAL")
+            with closing(sqlite3.connect(self.path, timeout=60)) as file, file:
+                file.execute("PRAGMA journal_mode=WAL")
+                yield file
+        except sqlite3.OperationalError as error:  # its place, its rights, another's lock, a full disk
+            raise StudentError(f"{self.path}: the file of draws cannot be used ({error})") from error
         except sqlite3.DatabaseError as error:
             raise StudentError(f"{self.path}: is no file of draws ({error}); delete it, it is made anew") from error
-        return file

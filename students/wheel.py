@@ -21,7 +21,7 @@ import msgspec
 from filelock import FileLock
 
 from lessons.errors import InputError
-from lessons.jsonl import sync_folder
+from lessons.jsonl import UNREADABLE, sync_folder
 from lessons.places import cache_folder
 from students.files import file_sum, known_sum, sync_files
 from students.runtime import prepare, quiet
@@ -207,5 +207,5 @@ def _check(folder: Path) -> None:
         for name, expected in sums.items():
             if known_sum(folder / name) != expected:
                 raise InputError(f"{folder / name}: is not the file that was written; {again}")
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise InputError(f"{folder}: is not a whole model ({error}); {again}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lessons.errors import TeacherError
+from lessons.jsonl import UNREADABLE
 from teachers.batch_results import decoded
 from teachers.retry import RetryPolicy
 from teachers.secrets import Secrets
@@ -157,7 +158,7 @@ class BatchJobs:
     def _read(self, body: bytes, kind: type[Any]) -> Any:
         try:
             return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             words = shown(body, self.secrets.hide)
         raise TeacherError(f"the endpoint's answer is not what its batch API says: {words}", retryable=True)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from lessons.errors import TeacherError
+from lessons.jsonl import UNREADABLE
 from teachers.wire import read_completion, read_error, shown
 
 
@@ -55,7 +56,7 @@ def read_results(lines: Iterable[bytes], keys: frozenset[str], hide: Callable[[s
 def _line(text: bytes) -> _Line | None:
     try:
         return _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         pass
     try:  # msgspec refuses the escape of a lone surrogate, which a model may well write
         return _decoder.decode(json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace"))

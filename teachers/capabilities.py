@@ -11,7 +11,7 @@ import msgspec
 
 from lessons.errors import TeacherError
 from lessons.ids import ID_LENGTH, digest
-from lessons.jsonl import write_whole
+from lessons.jsonl import UNREADABLE, write_whole
 from lessons.places import cache_folder
 from lessons.records import Record
 
@@ -142,7 +142,7 @@ def remembered(endpoint: Endpoint) -> Capabilities | None:
     """Return what was found out before, where it is not too old."""
     try:
         known = msgspec.json.decode(_note(endpoint).read_bytes(), type=Capabilities)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return None
     return known if 0 <= time.time() - known.asked < KEPT else None
 
@@ -161,7 +161,7 @@ def read_models(body: bytes) -> list[str] | None:
     """Return the names in an answer of /models; None where it is no such list."""
     try:
         told = msgspec.json.decode(body, type=_Models)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return [model.id for model in told.data]
 
@@ -187,7 +187,7 @@ async def _asked(endpoint: Endpoint, body: Mapping[str, Any]) -> Any:
         if error.status in (400, 422, 501) and not error.retryable:  # not 404: that is the model, or the address
             return None
         raise
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

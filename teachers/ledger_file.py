@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
-
 from lessons.errors import InputError
 from lessons.formats import refuse_newer
+from lessons.jsonl import UNREADABLE
 
 APPLICATION = 0x74757465
 """SQLite's application id of a ledger ("tute"): another program's database is refused, not written into."""
@@ -51,7 +50,7 @@ def said(path: Path) -> Generator[None, None, None]:
         raise InputError(
             f"{path}: the ledger cannot be used ({error}): check the path, its rights and free space"
         ) from error
-    except (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (sqlite3.DatabaseError, *UNREADABLE) as error:
         raise InputError(
             f"{path}: the ledger is damaged or not a ledger ({error}): move it away or restore it; it was not changed"
         ) from error

@@ -10,6 +10,7 @@ import msgspec
 from filelock import FileLock
 
 from lessons.errors import InputError
+from lessons.jsonl import UNREADABLE
 from teachers.ledger import Call, call_key
 from teachers.ledger_file import APPLICATION, begin, connect, prepare, said
 from teachers.ledger_writing import PUT, ROW, values_of
@@ -119,7 +120,7 @@ def _whole(record: object) -> Call | None:
     """Return the call, where it is one and nothing of its request has changed."""
     try:
         call = msgspec.json.decode(record, type=Call) if isinstance(record, bytes) else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     if call is None or call.id != call_key(call.teacher, call.messages, call.sampling, call.sample):
         return None

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from lessons.jsonl import sync_folder
+from lessons.jsonl import UNREADABLE, sync_folder
 from lessons.places import cache_folder
 
 MARK = "TUTELAGE_SERVER"
@@ -106,7 +106,7 @@ def records() -> list[ServerRecord]:
     """Return the records of all servers, oldest first; what cannot be read is passed over."""
     found: list[ServerRecord] = []
     for path in servers_folder().glob("*.json"):
-        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, *UNREADABLE):
             record = msgspec.json.decode(path.read_bytes(), type=ServerRecord)
             if record.id == path.stem and record_path(record) == path:  # a copied record speaks of another server
                 found.append(record)

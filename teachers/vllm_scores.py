@@ -1,7 +1,8 @@
 """Scores of given text over a running vLLM server: how likely its model would have written it, token by token."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from lessons.errors import InputError, TeacherError
-from lessons.jsonl import plain_text
+from lessons.jsonl import UNREADABLE, plain_text
 from lessons.records import Message
 from teachers.base import TokenScore
 from teachers.connection import Connection
@@ -19,6 +20,8 @@ from teachers.secrets import Secrets, check_variable
 from teachers.wire import shown
 
 Kind = TypeVar("Kind")
+_TOKEN = re.compile(r"[0-9]{1,9}")
+"""How a token's id is written."""
 
 MOST_TOP = 20
 """Likeliest tokens at one place, at most: what vLLM gives without --max-logprobs."""
@@ -160,14 +163,17 @@ class VLLMScores:
 
     async def _try(self, path: str, sent: bytes, kind: type[Kind]) -> Kind:
         told = await self._connection.bytes("POST", path, sent)
-        try:
-            return msgspec.json.decode(told, type=kind)
-        except msgspec.ValidationError as error:
-            words = f"{self.base_url} answers otherwise than vLLM ({shown(error)}): {_NO_SCORES}"
-            raise TeacherError(words, fatal=True) from None
-        except (msgspec.DecodeError, UnicodeDecodeError):  # a proxy's page, a server going down
-            words = shown(told, self._connection.secrets.hide)
-            raise TeacherError(f"{self.base_url} sent no JSON: {words}", retryable=True) from None
+        return _decoded(told, kind, self.base_url, self._connection.secrets.hide)
+
+
+def _decoded(told: bytes, kind: type[Kind], base_url: str, hide: Callable[[str], str]) -> Kind:
+    try:
+        return msgspec.json.decode(told, type=kind)
+    except msgspec.ValidationError as error:
+        words = f"{base_url} answers otherwise than vLLM ({shown(error)}): {_NO_SCORES}"
+        raise TeacherError(words, fatal=True) from None
+    except UNREADABLE:  # a proxy's page, a server going down
+        raise TeacherError(f"{base_url} sent no JSON: {shown(told, hide)}", retryable=True) from None
 
 
 def _scores(tokens: Sequence[int], told: Sequence[dict[str, _Logprob] | None], top: int) -> list[TokenScore]:
@@ -182,7 +188,10 @@ def _scores(tokens: Sequence[int], told: Sequence[dict[str, _Logprob] | None], t
         own = (place or {}).get(str(token))
         if place is None or own is None:
             raise TeacherError(f"the server did not score token {token} of the completion: {_NO_SCORES}", fatal=True)
-        likeliest = sorted(((int(key), min(0.0, one.logprob)) for key, one in place.items()), key=lambda one: -one[1])
+        likeliest = sorted(
+            ((int(key), min(0.0, one.logprob)) for key, one in place.items() if _TOKEN.fullmatch(key)),
+            key=lambda one: -one[1],
+        )
         # vLLM gives a character of several tokens to the last of them, and "" to the others.
         text = own.decoded_token or ""
         scores.append(

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from lessons.errors import TeacherError
-from lessons.jsonl import plain_text
+from lessons.jsonl import UNREADABLE, plain_text
 from teachers.base import Finish, Reply, Usage
 from teachers.wire_errors import Hide, read_error, shown
 
@@ -138,7 +138,7 @@ def _whole(body: bytes, hide: Hide) -> tuple[_Completion, list[_Choice]]:
 def _decoded(body: bytes) -> _Completion | None:
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         pass
     try:  # msgspec refuses the escape of a lone surrogate, which a model may well write
         return msgspec.convert(json.loads(body), _Completion)

@@ -47,7 +47,7 @@ def run_bench(
     note = into / "bench.json"
     try:
         before = read_record(note, Bench)
-    except msgspec.DecodeError as error:
+    except InputError as error:
         raise InputError(f"{note}: is no bench ({error}); name another folder") from error
     if before is not None and not same(before, bench):
         raise InputError(f"{into}: holds another bench (its recipes, --equal or --amount differ); name another folder")

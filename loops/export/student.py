@@ -5,7 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lessons.errors import InputError
+from lessons.jsonl import UNREADABLE
 from lessons.records import Record
 from loops.export.cards import model_card
 from loops.export.placing import put_in_place
@@ -83,7 +86,10 @@ def _with(turn: RoundView) -> str:
 def _copy(weights: Path, base: str, into: Path) -> None:
     """Copy the adapter, naming its base as others know it."""
     shutil.copyfile(weights / LORA_WEIGHTS, into / LORA_WEIGHTS)
-    settings: dict[str, Any] = json.loads((weights / LORA_CONFIG).read_bytes())
+    try:
+        settings = msgspec.json.decode((weights / LORA_CONFIG).read_bytes(), type=dict[str, Any])
+    except (OSError, *UNREADABLE) as error:
+        raise InputError(f"{weights / LORA_CONFIG}: cannot be read ({error})") from error
     told = json.dumps({**settings, "base_model_name_or_path": base}, indent=2)
     (into / LORA_CONFIG).write_text(told + "\n", encoding="utf-8")
 

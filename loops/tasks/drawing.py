@@ -9,6 +9,7 @@ import msgspec
 
 from lessons.answers import question_key
 from lessons.errors import InputError
+from lessons.jsonl import UNREADABLE
 from lessons.records import Problem
 
 Row = dict[str, Any]
@@ -35,7 +36,7 @@ def rows_of(path: Path, *, advice: str = "") -> Iterator[tuple[int, Row]]:
                 yield number, cast(Row, row)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}){advice and '; '}{advice}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: line {number}: {error}") from error
     if not rows:
         raise InputError(f"{path}: holds no rows")

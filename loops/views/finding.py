@@ -13,6 +13,7 @@ import msgspec
 
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH
+from lessons.jsonl import UNREADABLE
 from lessons.records import Attempt, Dropped, Lesson, Record
 from loops.reading import RoundView, RunView
 from loops.views.text import one_line
@@ -170,7 +171,7 @@ def _identified(
             continue
         try:
             yield raw, made(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             turn.faults.refuse(turn.folder / name, f"line {number}: {error}")
             return  # as whoever reads whole records does
 
@@ -215,7 +216,7 @@ def attempt_of(line: Line) -> Attempt:
 def _whole(line: Line, kind: type[R]) -> R:
     try:
         return msgspec.json.decode(line.raw, type=kind)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise InputError(f"{line.turn.folder / line.file}: the line of {line.id}: {error}") from error
 
 

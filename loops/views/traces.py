@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from lessons.jsonl import UNREADABLE
 from lessons.records import Attempt, Problem, Record
 from loops.reading import RunView
 from loops.views.finding import (
@@ -78,9 +79,12 @@ def traces(run: RunView, prefix: str) -> Traces | None:
     kinds: dict[str, Kind] = {}
     where: dict[str, str] = {}
     for path in sorted((run.path / "problems").glob("*.jsonl")):
-        for raw in lines(path):
-            if (identity := problem_id(raw)).startswith(prefix):
-                kinds[identity], where[identity] = "problem", path.stem
+        try:
+            for raw in lines(path):
+                if (identity := problem_id(raw)).startswith(prefix):
+                    kinds[identity], where[identity] = "problem", path.stem
+        except UNREADABLE as error:
+            run.faults.refuse(path, f"a line of it: {error}")
     tried = [
         (line, problem)
         for line, problem in attempt_lines(run.rounds)

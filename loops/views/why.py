@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from lessons.errors import InputError
+from lessons.jsonl import UNREADABLE
 from lessons.records import Attempt, Check, Lesson, Message, Problem, Record
 from loops.reading import RoundView, RunView
 from loops.records import Change, SkillExam
@@ -192,9 +193,12 @@ def _seed(run: RunView, seed: str | None, attempt: Attempt | None) -> Problem | 
         return attempt.problem
     for part in ("train", "pool", "warm_up") if seed else ():
         path = run.path / "problems" / f"{part}.jsonl"
-        for raw in lines(path) if path.is_file() else ():
-            if problem_id(raw) == seed:
-                return msgspec.json.decode(raw, type=Problem)
+        try:
+            for raw in lines(path) if path.is_file() else ():
+                if problem_id(raw) == seed:
+                    return msgspec.json.decode(raw, type=Problem)
+        except UNREADABLE as error:
+            run.faults.refuse(path, f"a line of it: {error}")
     return None
 
 
