@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
+from lessons.timing import inside
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -60,7 +62,9 @@ def paired(differences: Sequence[float], resamples: int = RESAMPLES, seed: int =
     if count < 2:
         return Shift(mean, -1.0, 1.0, 1.0)
     import numpy as np
-    from scipy.special import stdtr, stdtrit
+
+    with inside("load"):
+        from scipy.special import stdtr, stdtrit
 
     added = math.sqrt(0.5) * (max(map(abs, differences)) or 1.0)
     values, items = np.asarray(differences, dtype=np.float64), count + 2

@@ -86,8 +86,9 @@ def _value(match: re.Match[str]) -> Fraction | None:
     top, bottom = Fraction(parts[0].replace(",", "")), Fraction(parts[-1].replace(",", "")) if parts[1:] else 1
     if not bottom:
         return None
-    scale = Fraction(10) ** int(exponent[1:]) * _MAGNITUDE.get((match["magnitude"] or "").lower(), 1)
-    return sign * top / bottom * scale
+    if match["exponent"] or match["magnitude"]:
+        top *= Fraction(10) ** int(exponent[1:]) * _MAGNITUDE.get((match["magnitude"] or "").lower(), 1)
+    return sign * top / bottom if bottom != 1 else sign * top
 
 
 def tidy(region: str) -> str:

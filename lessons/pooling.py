@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lessons.records import Record
+from lessons.timing import inside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +82,9 @@ def _hyper(
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]":
     """Return the pairs of the grid as a and b of the beta distribution, and how likely each is after all counts."""
     import numpy as np
-    from scipy.special import betaln
+
+    with inside("load"):
+        from scipy.special import betaln
 
     mean = (np.arange(MEANS) + 0.5) / MEANS
     spread = np.linspace(HEAVIEST**-0.5, LIGHTEST**-0.5, WEIGHTS)  # evenly, since every spread is as likely

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOTE_EVERY = 10.0
-"""Seconds between two notes of how long a run has worked, while it asks."""
+"""Seconds between two notes of how long a run has worked, at least."""
 
 
 async def asked(
@@ -42,7 +42,7 @@ async def asked(
     for ledger_path in (path, cache):
         if ledger_path is not None:
             set_aside_if_damaged(ledger_path, work.listener.line)
-    budget, noted = work.budget, work.watch.seconds
+    budget = work.budget
     try:
         budget.check()
     except BudgetError:
@@ -52,11 +52,8 @@ async def asked(
     with opened(work, path, cache) as ledger, work.listener.live(title) as told, work.patient(silent):
 
         def changed(totals: CallTotals) -> None:
-            nonlocal noted
             told(totals.parsed + totals.lost.total(), totals.asked, lambda: live.line(totals))
-            if work.watch.seconds - noted > NOTE_EVERY:
-                noted = work.watch.seconds
-                work.note_time()
+            work.note_time(NOTE_EVERY)
 
         settings = work.recipe.calls
         caller = Caller(

@@ -16,7 +16,7 @@ from lessons.jsonl import read_jsonl
 from lessons.records import Problem, Record
 from lessons.skills import Skill, SkillCatalog
 from lessons.timing import counted, inside
-from loops.asking import asked, run_async
+from loops.asking import NOTE_EVERY, asked, run_async
 from loops.exams.index import ExamIndex
 from loops.graders.base import Ask, AskingGrader
 from loops.placing.card import Card
@@ -62,6 +62,8 @@ class Work:
     """Whether this process has done any of the run's work, so that its time counts."""
     starting: float = 0.0
     """Seconds until its first stage began."""
+    noted: float = 0.0
+    """Seconds of it when they were last noted."""
     begins: Callable[[int, str], object] = lambda index, stage: None
     """Told the round and the name of a stage whose work begins."""
     opened: list[Scores] = field(default_factory=list[Scores])
@@ -174,7 +176,7 @@ class Work:
         with suppress(InputError):  # a damaged ledger is said by the next stage that asks; this one is done
             counts["ledger/calls"] = entries(self.folder.path / "calls.sqlite")
         marker = self.folder.finish(index, stage, outputs, counts, watch.seconds, times.seconds)
-        self.note_time()
+        self.note_time(NOTE_EVERY)
         return marker
 
     @cached_property
@@ -198,9 +200,10 @@ class Work:
         path = self.folder.path
         return Tracker(self.recipe.tracking, path / "tracking", path.name, self.recipe.lasting())
 
-    def note_time(self) -> None:
-        """Note how long the run has worked, so that a kill loses little of it."""
-        if self.working:
+    def note_time(self, every: float = 0.0) -> None:
+        """Note how long the run has worked, unless that was noted in the last seconds: a kill loses little of it."""
+        if self.working and self.watch.seconds - self.noted >= every:
+            self.noted = self.watch.seconds
             was = self._before
             self.folder.note_seconds(was.seconds + self.watch.seconds, was.starting + self.starting)
 

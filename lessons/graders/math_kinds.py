@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from lessons.answers import fold, spelled_plainly
@@ -13,6 +14,9 @@ ITEMS_LIMIT = 50
 
 _DEEPEST = 8
 """Lists within lists that are looked into: deeper ones are nobody's answer, and each level reads the text again."""
+
+_SHORT = 100
+"""Characters of an answer that is kept with what it is: long ones hardly come twice, and would fill the memory."""
 
 Kind = Literal["number", "time", "word", "list", "expression"]
 Time = tuple[int, int, int, str]
@@ -45,6 +49,12 @@ class Parsed:
 
 def parsed(answer: str) -> Parsed:
     """Return what an answer is; never fails: what is nothing else is an expression."""
+    return _known(answer) if len(answer) <= _SHORT else _parsed(answer, _DEEPEST)
+
+
+@lru_cache(maxsize=4096)
+def _known(answer: str) -> Parsed:
+    """Return what a short answer is; solutions to one problem, and problems of one kind, have the same ones."""
     return _parsed(answer, _DEEPEST)
 
 
