@@ -282,8 +282,10 @@ def test_stopped_and_killed_and_crashed(tmp_path: Path, endpoint: LoopbackServer
     stopped = Command.start(tmp_path / "stopped", endpoint, *run, teacher=patient)
     until(lambda: len(endpoint.requests) > 10)
     stopped.process.send_signal(signal.SIGINT)
+    until(lambda: "stopping at the next safe point" in (stopped.folder / "stderr").read_text())
+    stopped.process.send_signal(signal.SIGINT)
     stopped.end(130)
-    assert "the same command goes on from here" in (stopped.folder / "stderr").read_text()
+    assert "stopped by Ctrl-C; go on with tutelage resume" in (stopped.folder / "stderr").read_text()
 
     endpoint.requests.clear()
     endpoint.fault = lambda seen: Fault(delay=float("inf")) if len(endpoint.requests) > 8 else Fault(text=READABLE)
