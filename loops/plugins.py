@@ -37,6 +37,14 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 """Family -> the packages whose modules are its plug-ins; no two share a module's name."""
 
+MARKS: Mapping[str, tuple[str, ...]] = {
+    "task": ("split",), "method": ("teach",), "filter": ("judge",), "selector": ("select",), "order": ("order",),
+    "objective": ("trainer",), "grader": ("grade",), "scorer": ("score",), "engine": ("student",),
+    "teacher": ("ask", "score"),
+}  # fmt: skip
+"""Family -> methods, one of which a class of the user's must have: a recipe may name the user's own code, and is not to
+call whatever else is installed (`os:system`, `psutil:Popen`)."""
+
 Spec = str | Mapping[str, Any]
 """How a recipe names a plug-in: an id, or a mapping of `id` and knobs."""
 
@@ -59,12 +67,15 @@ def find(family: str, plugin: str, *, where: str, folder: Path | None = None) ->
         package, name = modules[plugin]
         return getattr(importlib.import_module(f"{package}.{plugin}"), name)
     if ":" in plugin:
-        return _of_the_user(plugin, where, folder)
+        return _of_the_user(family, plugin, where, folder)
     raise InputError(f"{where}: there is no {family} {plugin!r}; {nearest(plugin, modules)}")
 
 
-def _of_the_user(plugin: str, where: str, folder: Path | None) -> type[Any]:
+def _of_the_user(family: str, plugin: str, where: str, folder: Path | None) -> type[Any]:
     module_name, _, name = plugin.partition(":")
+    parts = module_name.split(".")
+    if not all(part.isidentifier() for part in parts) or parts[0] in sys.stdlib_module_names:
+        raise InputError(f"{where}: {shown(plugin)} must name a class of your own: package.module:Name")
     import_from(folder)
     try:
         module = importlib.import_module(module_name)
@@ -72,10 +83,14 @@ def _of_the_user(plugin: str, where: str, folder: Path | None) -> type[Any]:
         places = f"{folder} or the Python path" if folder else "the Python path"
         raise InputError(f"{where}: cannot import {module_name!r} from {places}: {error}") from error
     found = getattr(module, name, None)
-    if not callable(found):
+    if not inspect.isclass(found):
         names = [n for n, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module_name]
         raise InputError(f"{where}: {module_name!r} has no class {name!r}; {nearest(name, names)}")
-    return typing.cast(type[Any], found)
+    if not any(callable(getattr(found, mark, None)) for mark in MARKS[family]):
+        raise InputError(
+            f"{where}: {shown(plugin)} is no {family}: its class has no {' and no '.join(MARKS[family])}()"
+        )
+    return found
 
 
 def import_from(folder: Path | None) -> None:
@@ -118,7 +133,7 @@ def split_spec(spec: Any, *, where: str, key: str = "id") -> tuple[str, dict[str
 
 
 def make_plain(cls: type[Any], knobs: Mapping[str, Any], where: str) -> Any:
-    """Make an object of a user's class or function that is no dataclass."""
+    """Make an object of a user's class that is no dataclass."""
     try:
         return cls(**knobs)
     except TypeError as error:

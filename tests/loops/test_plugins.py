@@ -94,6 +94,7 @@ def test_values_round_trip() -> None:
 
 def test_a_plugin_of_the_users_own_beside_the_recipe(tmp_path: Path) -> None:
     source = "class Loud:\n    def __init__(self, volume: int = 1) -> None:\n        self.volume = volume\n"
+    source += "    def judge(self, lessons, context):\n        return lessons\n"
     (tmp_path / "my_filters_for_test.py").write_text(source)
     made = plugins.build("filter", {"id": "my_filters_for_test:Loud", "volume": 3}, where="f", folder=tmp_path)
     assert made.volume == 3
@@ -103,3 +104,30 @@ def test_a_plugin_of_the_users_own_beside_the_recipe(tmp_path: Path) -> None:
         plugins.build("filter", "no_such_module_here:X", where="f", folder=tmp_path)
     with pytest.raises(InputError, match="unexpected keyword argument 'size'"):
         plugins.build("filter", {"id": "my_filters_for_test:Loud", "size": 3}, where="f", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"id": "os:system", "command": "touch owned"}, {"id": "subprocess:run", "args": ["touch", "owned"]},
+        {"id": "builtins:exec", "source": "open('owned', 'w')"}, {"id": "psutil:Popen", "args": ["touch", "owned"]},
+        {"id": "pathlib:Path"}, {"id": "loops.plugins:import_from"}, {"id": "loops.store:RunFolder", "path": "owned"},
+        {"id": "..plugins:find"}, {"id": ":find"}, {"id": "a b:c"}, {"id": "os.path:join"},
+    ],
+)  # fmt: skip
+def test_a_recipe_calls_no_code_but_plug_ins(
+    spec: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for family in plugins.MARKS:
+        with pytest.raises(InputError, match=r"must name a class of your own|has no class|is no |cannot import"):
+            plugins.build(family, spec, where="x", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_plug_in_has_its_familys_mark() -> None:
+    for family, marks in plugins.MARKS.items():
+        for name in plugins.known(family):
+            cls = plugins.find(family, name, where="x")
+            assert any(callable(getattr(cls, mark, None)) for mark in marks), (family, name)
+    assert plugins.MARKS.keys() == plugins.FAMILIES.keys()
