@@ -16,12 +16,26 @@ from teachers.base import Sampling
 
 T = TypeVar("T")
 
-_TAG = re.compile(r"<(/?)([a-z_]{1,32})>")
+_UNSEEN = r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]"
+_TAG = re.compile(
+    rf"[<\uff1c\ufe64]((?:{_UNSEEN}|/){{0,8}}[A-Za-z_](?:[A-Za-z_]|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]){{0,40}}"
+    rf"(?:{_UNSEEN}|/){{0,8}})[>\uff1e\ufe65]"
+)
+"""A tag, or what a reader may take for one: in capitals, with blanks or unseen signs in it, in wide signs."""
+_CONTROL = re.compile(
+    r"<([|\uff5c][^<>\n]{1,40}[|\uff5c])>|\[(/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS))\]"
+)
+"""What begins and ends turns in the chat templates of Qwen, Llama, Phi, DeepSeek and Mistral."""
 
 
 def fenced(value: object) -> object:
-    """Return text with every `<tag>` broken up, so that what a model wrote cannot close the section that holds it."""
-    return _TAG.sub(r"<\1 \2>", value) if isinstance(value, str) else value
+    """Return text with the brackets of every tag and control token changed for others that look alike (‹tag›).
+
+    So what a model or a stranger wrote can neither close the section that holds it, open another one, nor end its turn.
+    """
+    if not isinstance(value, str):
+        return value
+    return _CONTROL.sub(lambda found: f"‹{found[1] or found[2]}›", _TAG.sub(r"‹\1›", value))
 
 
 _environment = ImmutableSandboxedEnvironment(
