@@ -233,7 +233,8 @@ class Work:
         for scores in self.opened:
             scores.close()
         self.tracker.close()
-        self.note_time()
+        with suppress(OSError):  # a full disk: why the run stopped is said by what is on its way
+            self.note_time()
 
     def _teachers(self) -> list[HoldingTeacher]:
         """Return the teachers that were made so far and hold memory or processes."""
