@@ -1,5 +1,6 @@
 """The command `tutelage`. Commands read a recipe or a run folder, and nothing else; heavy parts load when needed."""
 
+import errno
 import os
 import sys
 
@@ -10,6 +11,21 @@ from loops.commands import running, looking, checking  # the order in which --he
 # isort: on
 
 __all__ = ["app", "checking", "looking", "main", "running"]
+
+
+_OF_THE_DISK = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or have your quota raised",
+    errno.EFBIG: "use a file system that takes larger files",
+    errno.EIO: "see to the disk",
+    errno.ESTALE: "see to the network file system",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "give the rights back",
+    errno.EPERM: "give the rights back",
+    errno.EMFILE: "allow for more open files",
+    errno.ENFILE: "allow for more open files",
+}
+"""What a user can do about an error of the file system, which may come at any call."""
 
 
 def main() -> None:
@@ -39,6 +55,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        told = f"{error.filename or 'a file'}: {error.strerror}; what is done is kept"
+        sys.exit(_say(TutelageError(f"{told}: {_OF_THE_DISK[error.errno]}, and the same command goes on"), 5))
 
 
 def _say(error: Exception, code: int) -> int:
