@@ -3,8 +3,9 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -17,6 +18,10 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no such JSON: the last one where they are nested too deep."""
 LONGEST_LINE = 256 * 1024 * 1024
 """Bytes of a line, or of a file of one record: whoever hands on more means harm. Our own bound."""
+
+PRIVATE = 0o600
+"""Mode of files that may hold the text of problems; folders of such have `PRIVATE_FOLDER`."""
+PRIVATE_FOLDER = 0o700
 
 _encoder = msgspec.json.Encoder()
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -45,14 +50,19 @@ def write_jsonl(path: Path, records: Iterable[Record]) -> int:
 
 
 class whole_file:  # noqa: N801 - used like open()
-    """Open a file for writing bytes; it appears under its name, flushed to disk, only when the block ends well."""
+    """Open a file for writing bytes; it appears under its name, flushed to disk, only when the block ends well.
 
-    def __init__(self, path: Path) -> None:
+    Only its owner may read and write it, whatever the umask is, since problems and answers may be private; with
+    `private` off, whoever the umask lets.
+    """
+
+    def __init__(self, path: Path, *, private: bool = True) -> None:
         self.path = path
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._private = private
 
     def __enter__(self) -> "whole_file":
-        self._out = self.temporary.open("wb")
+        self._out = open_private(self.temporary) if self._private else self.temporary.open("wb")
         return self
 
     def write(self, block: bytes) -> None:
@@ -89,6 +99,18 @@ def _runs(pid: int) -> bool:
     return True
 
 
+def open_private(path: Path) -> BinaryIO:
+    """Make a new file that only its owner may read and write, in the place of whatever lay there, and open it."""
+    path.unlink(missing_ok=True)  # a link of somebody else's is not followed
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE), "wb")
+
+
+def begin_private(path: Path) -> None:
+    """Make an empty file that only its owner may read and write, where none is yet: for what others then fill."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE))
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in this folder survive a power cut (POSIX asks for a flush of the folder itself)."""
     handle = os.open(folder, os.O_RDONLY)
@@ -98,9 +120,9 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    with whole_file(path) as out:
+def write_whole(path: Path, data: bytes, *, private: bool = True) -> None:
+    """Write a small file so that it is there whole or not at all; `private` as in `whole_file`."""
+    with whole_file(path, private=private) as out:
         out.write(data)
 
 

@@ -148,6 +148,7 @@ def make(cls: type[Any], given: Mapping[str, Any], *, where: str, folder: Path |
     """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+    given = mapping_at(given, where)
     fields = fields_of(cls)
     hints = typing.get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}

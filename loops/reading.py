@@ -19,6 +19,7 @@ from lessons.skills import SkillProfile
 from loops.exams.records import Contamination
 from loops.faults import Faults
 from loops.formats import FORMAT, NAME, format_of
+from loops.links import refuse_links
 from loops.records import (
     STAGES,
     CatalogInfo,
@@ -169,6 +170,7 @@ class RunView:
             raise InputError(f"{folder}: there is no such folder; name the folder of a run")
         if not (folder / "run.json").is_file() and not (folder / "recipe.yaml").is_file():
             raise InputError(f"{folder}: is not a run (it holds neither run.json nor recipe.yaml)")
+        refuse_links(folder)
         faults = Faults(folder, forgiving)
         refuse_newer(folder, faults.spare(folder / NAME, lambda: format_of(folder), FORMAT), FORMAT)
         return cls(folder, faults)

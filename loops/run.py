@@ -20,6 +20,7 @@ from loops.exams import freezing, noise, teacher
 from loops.exams.final import final_exam
 from loops.fitting import check_filters
 from loops.grading import check_machine
+from loops.links import refuse_links
 from loops.recipe import Recipe, load, resolve
 from loops.records import ExamMetrics, Finished, RoundLearned, RunInfo
 from loops.store import RunFolder, now, read_record, read_yaml, write_record
@@ -85,7 +86,8 @@ class Run:
         saved = path / "recipe.yaml"
         if not saved.exists():
             raise InputError(f"{path}: is not a run folder (it has no recipe.yaml)")
-        formats.check(path)  # before anything of it is read
+        refuse_links(path)  # before anything of it is read
+        formats.check(path)
         recipe = resolve(read_yaml(saved), folder=Path.cwd())
         folder = RunFolder(path)
         folder.acquire()

@@ -107,7 +107,7 @@ def scaffold(name: str, into: Path) -> tuple[Path, Path, Path]:
         for file, text in files.items():
             for mark, word in marks.items():
                 text = text.replace(mark, word)
-            write_whole(into / file, text.encode())
+            write_whole(into / file, text.encode(), private=False)
     except OSError as error:
         raise InputError(f"{into}: cannot be written ({error.strerror})") from error
     module, recipe, test = (into / file for file in files)

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 from lessons.errors import InputError, StudentError
 from lessons.formats import refuse_newer
 from lessons.ids import content_id
+from lessons.jsonl import begin_private
 from lessons.records import Message
 from students.base import Progress, Student
 
@@ -166,6 +167,8 @@ class Scores:
 
     def _open(self) -> sqlite3.Connection:
         if self._file is None:
+            if self._path is not None and self._path.parent.is_dir():
+                begin_private(self._path)
             file = sqlite3.connect(self._path or ":memory:", check_same_thread=False)
             try:
                 found = file.execute("PRAGMA user_version").fetchone()[0]

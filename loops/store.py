@@ -15,10 +15,11 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lessons.errors import InputError
-from lessons.jsonl import LONGEST_LINE, UNREADABLE, leftovers, write_whole
+from lessons.jsonl import LONGEST_LINE, PRIVATE, PRIVATE_FOLDER, UNREADABLE, leftovers, write_whole
 from lessons.records import Record
 from lessons.timing import Part
 from loops import formats
+from loops.links import refuse_links
 from loops.plain_yaml import read_yaml_file
 from loops.records import Clock, Marker, Prompts, RunInfo
 
@@ -34,7 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path / ".lock")
+        self._lock = FileLock(path / ".lock", mode=PRIVATE)
         self.taken_over = ""
         """Whose run this was, where that process ended without giving it back; "" where it was nobody's."""
 
@@ -57,7 +58,7 @@ class RunFolder:
                 other = min(others)
                 raise InputError(f"{self.path}: is not empty and holds no run (there is {other!r}); name another")
             for folder in (self.path, self.path / "rounds", self.path / "problems"):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
         except OSError as error:
             raise InputError(f"{self.path}: the run folder cannot be made ({error.strerror})") from error
         if not os.access(self.path, os.W_OK):
@@ -111,6 +112,7 @@ class RunFolder:
         """
         from loops import owning
 
+        refuse_links(self.path)
         try:
             self._lock.acquire(timeout=0)
             self.taken_over = owning.claim(self.path)

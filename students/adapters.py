@@ -74,14 +74,12 @@ def save_adapter(
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=into))
     try:
         save_file(dict(tensors), work / weights, metadata={"format": "pt"})
-        (work / weights).chmod(0o644)
         (work / config).write_text(json.dumps(json.loads(canonical(dict(settings))), indent=2) + "\n", encoding="utf-8")
         note = AdapterNote(
             kind=kind, content=content, sha256=file_sum(work / weights), base=base, base_name=base_name, rank=rank
         )
         (work / NOTE).write_bytes(msgspec.json.format(msgspec.json.encode(note)))
         sync_files(sorted(work.iterdir()))
-        work.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)  # what has no note was never whole
         work.replace(folder)
         sync_folder(into)
@@ -98,7 +96,6 @@ def copy_folder(folder: Path, into: Path) -> None:
     try:
         shutil.copytree(folder, work, dirs_exist_ok=True)
         sync_files(sorted(path for path in work.iterdir() if path.is_file()))
-        work.chmod(0o755)
         shutil.rmtree(into, ignore_errors=True)
         work.replace(into)
         sync_folder(into.parent)

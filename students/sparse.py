@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lessons.errors import StudentError
 from lessons.ids import content_id, seed_of
+from lessons.jsonl import begin_private
 from students.chats import Row
 
 if TYPE_CHECKING:
@@ -156,10 +157,11 @@ class DrawStore:
     def _opened(self) -> Generator[sqlite3.Connection]:
         """Open the file for one transaction, and say in one line what is wrong with it."""
         try:
+            begin_private(self.path)
             with closing(sqlite3.connect(self.path, timeout=60)) as file, file:
                 file.execute("PRAGMA journal_mode=WAL")
                 yield file
-        except sqlite3.OperationalError as error:  # its place, its rights, another's lock, a full disk
+        except (sqlite3.OperationalError, OSError) as error:  # its place, its rights, another's lock, a full disk
             raise StudentError(f"{self.path}: the file of draws cannot be used ({error})") from error
         except sqlite3.DatabaseError as error:
             raise StudentError(f"{self.path}: is no file of draws ({error}); delete it, it is made anew") from error

@@ -17,7 +17,7 @@ from lessons.ids import content_id
 from lessons.records import Message
 from teachers.base import Sampling
 from teachers.ledger_file import begin, connect, connect_to_read, prepare, said
-from teachers.ledger_writing import GET, Call, Put, call_of, put_of, settle, write
+from teachers.ledger_writing import GET, Call, Put, bytes_of, call_of, put_of, settle, write
 
 _log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ def written_until(path: Path, times: Sequence[str]) -> list[int | None]:  # [tim
     decoder = msgspec.json.Decoder(_Made)
     with said(path), closing(connect_to_read(path)) as connection:
         paid = "SELECT rowid, record FROM calls WHERE rowid IN (SELECT number FROM numbered WHERE paid) ORDER BY rowid"
-        made = [(row[0], decoder.decode(row[1]).created) for row in connection.execute(paid)]
+        made = [(row[0], decoder.decode(bytes_of(row[1])).created) for row in connection.execute(paid)]
         last = connection.execute("SELECT max(rowid) FROM calls").fetchone()[0]
     if not made:
         return [None for _ in times]

@@ -117,9 +117,24 @@ def _wake(outcomes: Sequence[tuple[Put, Call | Exception]]) -> None:
             item.future.set_result(outcome)
 
 
-def call_of(record: bytes) -> Call:
-    """Return the call that was encoded."""
-    return _decoder.decode(record)
+def call_of(record: object) -> Call:
+    """Return the call that was encoded.
+
+    Raises:
+        msgspec.DecodeError: it is none; in a damaged file the cell may hold anything.
+    """
+    return _decoder.decode(bytes_of(record))
+
+
+def bytes_of(cell: object) -> bytes:
+    """Return a cell that must hold bytes.
+
+    Raises:
+        msgspec.DecodeError: it holds something else.
+    """
+    if not isinstance(cell, bytes):
+        raise msgspec.DecodeError(f"a record is no bytes but {type(cell).__name__}")
+    return cell
 
 
 _decoder = msgspec.json.Decoder(Call)

@@ -22,7 +22,7 @@ DASHES = ("solid", "dot", "dash", "longdash")
 
 def write_comparison(view: Compare, out: Path) -> Path:
     """Write the comparison as one HTML file that needs no network, and return where it is."""
-    write_whole(out, comparison_page(view).encode("utf-8"))
+    write_whole(out, comparison_page(view).encode("utf-8"), private=False)
     return out
 
 

@@ -66,7 +66,7 @@ def write_report(run: Path | str | RunView, out: Path | None = None) -> Path:
     """
     view = RunView.of(run)
     target = out if out is not None else view.path / "report.html"
-    write_whole(target, page(view).encode("utf-8"))
+    write_whole(target, page(view).encode("utf-8"), private=out is None)
     return target
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from lessons.errors import InputError
-from lessons.jsonl import plain_text
+from lessons.jsonl import open_private, plain_text
 from lessons.records import Record
 from loops.store import now, read_record
 from loops.watching.progress import Listener, Told
@@ -157,7 +157,8 @@ class Pulse:
         temporary = self.path.with_name(f".{NAME}.{os.getpid()}.tmp")
         # Not flushed to the disk, as what a stage writes is: nothing is lost with it. The stages say if it is full.
         with contextlib.suppress(OSError):
-            temporary.write_bytes(msgspec.json.encode(Heartbeat(**fields)) + b"\n")
+            with open_private(temporary) as out:
+                out.write(msgspec.json.encode(Heartbeat(**fields)) + b"\n")
             temporary.replace(self.path)
 
 
@@ -210,7 +211,8 @@ class Watched:
 def read_heartbeat(folder: Path) -> Heartbeat | None:
     """Return a run's heartbeat; None where no process has left one that can be read."""
     with contextlib.suppress(InputError, OSError):  # a later version's file is no reason not to show the run
-        return read_record(folder / NAME, Heartbeat)
+        found = read_record(folder / NAME, Heartbeat)
+        return None if found is None or any(_time(told) is None for told in (found.beat, found.moved)) else found
     return None
 
 
@@ -223,7 +225,17 @@ def here() -> str:
 
 def seconds_since(moment: str) -> float:
     """Return the seconds since a time that `now` wrote; 0.0 where the clocks disagree."""
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    time_then = _time(moment)
+    return 0.0 if time_then is None else max(0.0, (datetime.now(UTC) - time_then).total_seconds())
+
+
+def _time(moment: str) -> datetime | None:
+    """Return a time that `now` wrote; None for words that are none."""
+    try:
+        told = datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    return told if told.tzinfo is not None else None
 
 
 def _reason(error: BaseException) -> str:
