@@ -105,7 +105,7 @@ class Work:
 
         with inside("load"):
             weights = open_student(self.recipe.student.model, threads=self.recipe.train.threads)
-        return self.recipe.student.engine.student(weights, self.card, self.folder.path)
+        return self.recipe.student.engine.student(weights, self.card)
 
     @cached_property
     def split(self) -> Split:
@@ -210,7 +210,7 @@ class Work:
     @cached_property
     def card(self) -> Card:
         """Who has the memory that teacher and student share."""
-        return self.recipe.student.engine.card(lambda line: self.listener.line(line))
+        return self.recipe.student.engine.card(lambda line: self.listener.line(line), self.folder.path)
 
     def make_room(self, owner: Owner = "student") -> None:
         """Have nobody of another owner hold the card: a teacher that shares it sleeps or ends, and what the student

@@ -121,7 +121,8 @@ class Caller:
         in_flight, give_up_after = self._limits
         made = Caller(
             teacher, self.ledger, in_flight=in_flight, seed=self.seed, repair=self.repair,
-            give_up_after=give_up_after, budget=self.budget, on_change=self._on_change, totals=self.totals, door=self._door,
+            give_up_after=give_up_after, budget=self.budget, on_change=self._on_change, totals=self.totals,
+            door=self._door,
         )  # fmt: skip
         made.versions = self.versions
         made._fetcher.runway = self._fetcher.runway

@@ -161,15 +161,15 @@ def find_executable(executable: str, knobs: str = "teacher") -> str:
     return str(Path(found).absolute())
 
 
-def check_flags(flags: Mapping[str, Any]) -> None:
-    """Refuse flags that this project owns, or that are not safe.
+def check_flags(flags: Mapping[str, Any], knobs: str = "teacher") -> None:
+    """Refuse flags that this project owns, or that are not safe; knobs: the recipe's key under which they stand.
 
     Raises:
         InputError: names the flag and the reason.
     """
     for name, value in flags.items():
         flag = dashed(name)
-        where = f"teacher.flags.{name}"
+        where = f"{knobs}.flags.{name}"
         if not _FLAG.fullmatch(flag):
             raise InputError(
                 f"{where}: not a flag of vLLM: write its name without dashes before it and its value apart"
@@ -182,19 +182,19 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         if bare.startswith("ssl"):
             raise InputError(f"{where} cannot be set: the server is spoken to on this machine alone, without TLS")
         if flag in _KNOBS:
-            raise InputError(f"{where}: use the knob teacher.{_KNOBS[flag]}")
+            raise InputError(f"{where}: use the knob {knobs}.{_KNOBS[flag]}")
         if _SECRET_NAME.search(flag):
             raise InputError(f"{where} cannot be set: a secret on a command line is seen by everybody on the machine")
 
 
-def check_environment(env: Mapping[str, str]) -> None:
-    """Refuse variables that this project sets, and secrets written out.
+def check_environment(env: Mapping[str, str], knobs: str = "teacher") -> None:
+    """Refuse variables that this project sets, and secrets written out; knobs: as of `check_flags`.
 
     Raises:
         InputError: names the variable. Its value is not repeated.
     """
     for name, value in env.items():
-        where = f"teacher.env.{name}"
+        where = f"{knobs}.env.{name}"
         if not _VARIABLE.fullmatch(name) or "\0" in value:
             raise InputError(f"{where}: not an environment variable")
         if name in _OUR_VARIABLES:

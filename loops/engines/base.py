@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 class AnsweringEngine(Protocol):
     """What the student answers through; its fields are its knobs. Learning and scoring stay in this process's hands."""
 
-    def card(self, say: Callable[[str], object]) -> "Card":
+    def card(self, say: Callable[[str], object], folder: Path) -> "Card":
         """Return the card of a run, with the student's tenants on it.
 
-        say: told a line when something went wrong, with what is done about it.
+        say: told a line when something went wrong, with what is done about it. folder: of the run; what is written
+        there is gone when the engine ends.
         """
         ...
 
-    def student(self, weights: Student, card: "Card", folder: Path) -> Student:
+    def student(self, weights: Student, card: "Card") -> Student:
         """Return the student that answers through this engine.
 
-        weights: the student in this process. folder: of the run; what the engine writes there is gone when it ends.
+        weights: the student in this process.
         """
         ...

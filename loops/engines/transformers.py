@@ -17,7 +17,7 @@ __all__ = ["Transformers"]
 class Transformers:
     """In this process, on transformers: nothing to set up, on a CPU or a GPU."""
 
-    def card(self, say: Callable[[str], object]) -> "Card":
+    def card(self, say: Callable[[str], object], folder: Path) -> "Card":
         """Return a card on which what answers and what scores are the same weights."""
         from loops.placing.card import Card
         from loops.placing.tenants import HERE, TRAINING, WeightsHere, reap
@@ -27,6 +27,6 @@ class Transformers:
         card.add(TRAINING, "training", WeightsHere(), always=True)
         return card
 
-    def student(self, weights: Student, card: "Card", folder: Path) -> Student:
+    def student(self, weights: Student, card: "Card") -> Student:
         """Return the student as it is."""
         return weights

@@ -142,6 +142,17 @@ class Card:
         async with self._turn():
             await self._go(self._tenant(name).owner, name)
 
+    async def leave(self, name: str) -> None:
+        """Have this tenant, and everybody of its owner, leave the card.
+
+        Raises:
+            TutelageError: somebody cannot be ended.
+            InputError: somebody who would have to leave is at work.
+        """
+        if self.condition(name) != "absent":
+            async with self._turn():
+                await self._go("idle", None)
+
     def make_room(self, owner: Owner) -> None:
         """Have nobody of another owner be on the card.
 

@@ -170,7 +170,7 @@ def acts(card: Card) -> list[tuple[str, str]]:
 
 
 def test_a_server_that_can_sleep_sleeps_while_the_student_works_and_wakes_when_it_is_asked(teachers, tmp_path):
-    card, teacher = Transformers().card(print), teachers(sleep_mode=True)
+    card, teacher = Transformers().card(print, Path()), teachers(sleep_mode=True)
     for _ in range(2):
         card.make_room("student")
         assert chat(card, teacher) == "HELLO"
@@ -188,7 +188,7 @@ def test_a_server_that_can_sleep_sleeps_while_the_student_works_and_wakes_when_i
 
 
 def test_a_server_that_cannot_sleep_is_ended_and_started_again(teachers):
-    card, teacher = Transformers().card(print), teachers()
+    card, teacher = Transformers().card(print, Path()), teachers()
     for _ in range(2):
         chat(card, teacher)
         card.make_room("student")
@@ -198,7 +198,7 @@ def test_a_server_that_cannot_sleep_is_ended_and_started_again(teachers):
 
 def test_a_server_that_died_between_two_stages_is_cleared_away_and_started_again(teachers):
     said: list[str] = []
-    card, teacher = Transformers().card(said.append), teachers(sleep_mode=True)
+    card, teacher = Transformers().card(said.append, Path()), teachers(sleep_mode=True)
     chat(card, teacher)
     card.make_room("student")  # it sleeps
     process = teacher._server.process
@@ -211,7 +211,7 @@ def test_a_server_that_died_between_two_stages_is_cleared_away_and_started_again
 
 
 def test_a_server_that_cannot_be_started_leaves_the_card_idle(teachers):
-    card, teacher = Transformers().card(print), teachers({"end": "ValueError: no such thing"})
+    card, teacher = Transformers().card(print, Path()), teachers({"end": "ValueError: no such thing"})
     card.make_room("student")
     with pytest.raises(TutelageError, match="no such thing"):
         chat(card, teacher)
@@ -222,7 +222,7 @@ def test_a_server_that_cannot_be_started_leaves_the_card_idle(teachers):
 
 def test_what_a_server_leaves_behind_is_killed_before_the_student_comes(teachers):
     said: list[str] = []
-    card, teacher = Transformers().card(said.append), teachers()
+    card, teacher = Transformers().card(said.append, Path()), teachers()
     chat(card, teacher)
     record = teacher._server.process.record
     words = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
@@ -238,13 +238,13 @@ def test_what_a_server_leaves_behind_is_killed_before_the_student_comes(teachers
 
 
 def test_separate_and_remote_teachers_are_no_tenants(teachers):
-    card = Transformers().card(print)
+    card = Transformers().card(print, Path())
     chat(card, teachers(placement="separate"))
     assert [tenant.owner for tenant in card.state] == ["student", "training"]
 
 
 def test_of_a_pool_those_members_that_share_are_tenants(teachers):
-    card = Transformers().card(print)
+    card = Transformers().card(print, Path())
     one, other = teachers(), teachers(placement="separate", max_model_len=77)
     pool = PoolTeacher(members=(one, other), route="by_problem")
     for text in "abcd":  # to both of them, by chance
@@ -255,7 +255,7 @@ def test_of_a_pool_those_members_that_share_are_tenants(teachers):
 
 
 def test_two_teachers_of_one_name_are_two_tenants(teachers):
-    card, one, other = Transformers().card(print), teachers(), teachers()
+    card, one, other = Transformers().card(print, Path()), teachers(), teachers()
     chat(card, one)
     chat(card, other)
     assert len({tenant.name for tenant in card.state if tenant.owner == "teacher"}) == 2
@@ -263,7 +263,7 @@ def test_two_teachers_of_one_name_are_two_tenants(teachers):
 
 
 def test_the_student_may_not_work_while_the_teacher_is_asked(teachers):
-    card, teacher = Transformers().card(print), teachers()
+    card, teacher = Transformers().card(print, Path()), teachers()
 
     async def both() -> None:
         async with asking(card, teacher):
@@ -313,7 +313,7 @@ def test_a_server_of_a_dead_run_is_ended_before_anybody_comes(tmp_path):
 
     servers.write_record(msgspec.structs.replace(record, owner=owner))
     said: list[str] = []
-    card = Transformers().card(said.append)
+    card = Transformers().card(said.append, Path())
     assert left.poll() is None
     card.make_room("student")
     assert servers.processes_of(record) == 0

@@ -63,6 +63,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(503, {"error": "loading"})
         if "refuse" in fault:
             return self.answer(400, {"error": {"message": fault["refuse"]}})
+        if self.path.endswith("load_lora_adapter"):
+            return self.adapter(body)
+        if "prompt" in body:
+            return self.completion(body)
         text = body["messages"][-1]["content"]
         if text.startswith("slow"):
             time.sleep(fault.get("slow", 0.3))
@@ -77,6 +81,27 @@ class Handler(BaseHTTPRequestHandler):
             self.choices(body, "half an ans", "abort")
             os._exit(0)
         return self.choices(body, text.upper(), "stop")
+
+    def adapter(self, body):
+        name, allowed = body["lora_name"], os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING")
+        if not (allowed and "--enable-lora" in sys.argv):
+            return self.answer(404, {})
+        if self.path.endswith("unload_lora_adapter"):
+            return self.answer(200 if self.server.adapters.pop(name, None) else 404, {})
+        there = Path(body["lora_path"], "adapter_config.json").is_file()
+        if there:
+            self.server.adapters[name] = body["lora_path"]
+        return self.answer(200 if there else 400, {"error": {"message": "No adapter found for " + name}})
+
+    def completion(self, body):
+        """Answers with the largest token of the prompt, once more for each adapter that it has."""
+        if body["model"] not in (option("--served-model-name"), *self.server.adapters):
+            return self.answer(404, {"error": {"message": "no model " + body["model"]}})
+        if fault.get("dies_of") in body["prompt"] and first_time("prompt"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        tokens = [max(body["prompt"])] * (1 + len(self.server.adapters)) + body["stop_token_ids"][:1]
+        choice = {"text": "", "finish_reason": "stop", "token_ids": tokens, "prompt_token_ids": body["prompt"]}
+        return self.answer(200, {"model": body["model"], "choices": [choice]})
 
     def choices(self, body, text, reason):
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": reason}
@@ -105,5 +130,5 @@ if "port_taken" in fault and first_time("port"):
 ready_at = time.monotonic() + fault.get("loading", 0.0)
 ThreadingHTTPServer.request_queue_size = 128
 server = ThreadingHTTPServer(("127.0.0.1", int(option("--port"))), Handler)
-server.engine_dead = False
+server.engine_dead, server.adapters = False, {}
 server.serve_forever()
