@@ -14,10 +14,13 @@ from lessons.errors import TutelageError
 from lessons.places import cache_folder
 from lessons.records import Message
 from lessons.sandbox.confine import confinement
+from loops import resources
 from loops.exams.teacher import exempt
 from loops.graders.base import AskingGrader
 from loops.knobs import nearest
 from loops.recipe import Recipe
+from students.footprint import shape_of
+from students.open import open_base
 from teachers import servers
 from teachers.base import HoldingTeacher, Sampling, Teacher
 from teachers.capabilities import probe, remember
@@ -94,7 +97,7 @@ async def check_recipe(recipe: Recipe) -> list[CheckResult]:
         InputError: the recipe's task is wrong.
     """
     teacher, task = recipe.make_teacher(), recipe.make_task()
-    results = [*await check_teacher(teacher), _exam(recipe, exempt(teacher, task))]
+    results = [*await check_teacher(teacher), _exam(recipe, exempt(teacher, task)), *_student(recipe)]
     own = task.grader.teacher if isinstance(task.grader, AskingGrader) else None
     if own is not None:
         results += [found._replace(name=found.name.replace("teacher", "judge")) for found in await check_teacher(own)]
@@ -119,6 +122,28 @@ def _exam(recipe: Recipe, why_not: str) -> CheckResult:
     settings = recipe.preflight
     told = f"{settings.problems} train problems before round 1, refused where it is below {100 * settings.at_least:g} %"
     return CheckResult("teacher exam", True, f"none: {why_not}" if why_not else told if settings.problems else "off")
+
+
+def _student(recipe: Recipe) -> list[CheckResult]:
+    """Return what the student takes at most, with lessons as long as they may be; nothing where its files are not here.
+
+    It fails only where lessons of one token would not fit either.
+    """
+    model = recipe.student.model
+    if model != "tiny" and not Path(model).expanduser().is_dir():
+        return []
+    shape = shape_of(open_base(model))
+    if shape is None:
+        return []
+    there = resources.room(Path())
+    most, least = (resources.learn(recipe, shape, tokens) for tokens in (recipe.training.max_length, 1))
+    found: list[CheckResult] = []
+    for need, bound in ((resources.answer(recipe, shape, "exam"), None), (most, least)):
+        side = ("GPU memory", need.gpu, there.gpu) if there.gpu is not None else ("memory", need.memory, there.memory)
+        told = f"at most {resources.gigabytes(side[1])} of {resources.gigabytes(side[2] or 0)} {side[0]}"
+        fits = resources.fits(bound or need, there)
+        found.append(CheckResult(f"room to {'learn' if need.stage == 'learn' else 'answer'}", fits, told, need.advice))
+    return found
 
 
 def _python() -> CheckResult:

@@ -16,6 +16,7 @@ from lessons.jsonl import read_jsonl
 from lessons.records import Problem, Record
 from lessons.skills import Skill, SkillCatalog
 from lessons.timing import counted, inside
+from loops import resources
 from loops.asking import NOTE_EVERY, asked, run_async
 from loops.exams.index import ExamIndex
 from loops.graders.base import Ask, AskingGrader
@@ -172,6 +173,7 @@ class Work:
             self.working, self.starting = True, self.watch.seconds
         self.begins(index, stage)
         with counted() as times:
+            resources.ready(self, index, stage)
             do(self.folder.round(index), counts)
         with suppress(InputError):  # a damaged ledger is said by the next stage that asks; this one is done
             counts["ledger/calls"] = entries(self.folder.path / "calls.sqlite")
