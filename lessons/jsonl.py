@@ -67,7 +67,11 @@ class whole_file:  # noqa: N801 - used like open()
 
     def write(self, block: bytes) -> None:
         """Write a block of bytes."""
-        self._out.write(block)
+        try:
+            self._out.write(block)
+        except OSError as error:
+            error.filename = str(self.path)  # the system tells none of a write
+            raise
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
@@ -77,6 +81,9 @@ class whole_file:  # noqa: N801 - used like open()
                     os.fsync(self._out.fileno())
             if kind is None:
                 self.temporary.replace(self.path)
+        except OSError as wrong:
+            wrong.filename = wrong.filename or str(self.path)
+            raise
         finally:
             self.temporary.unlink(missing_ok=True)  # still there where something failed, also a full disk
         if kind is None:

@@ -1,6 +1,8 @@
 """What a student has learned, on disk: a folder of safetensors named by its content, so that no name is ever reused."""
 
 import json
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -62,7 +64,11 @@ def save_adapter(
     """Write weights and configuration to `into/adapter-<content id>` and return that folder; it is there whole or not.
 
     The same content learned again is the same folder, and is left as it is.
+
+    Raises:
+        OSError: it cannot be written: a full disk, lost rights.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     content = tensors_digest(tensors, settings)
@@ -83,10 +89,19 @@ def save_adapter(
         shutil.rmtree(folder, ignore_errors=True)  # what has no note was never whole
         work.replace(folder)
         sync_folder(into)
+    except SafetensorError as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise _of_the_system(error, work / weights) from error
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
     return folder
+
+
+def _of_the_system(error: Exception, path: Path) -> Exception:
+    """Return the error of the file system that safetensors has put into words; its own where it is none."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return error if told is None else OSError(int(told[1]), os.strerror(int(told[1])), str(path))
 
 
 def copy_folder(folder: Path, into: Path) -> None:

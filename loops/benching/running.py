@@ -14,6 +14,7 @@ from loops.records import RunInfo
 from loops.run import Run
 from loops.store import RunFolder, dump_yaml, read_record, write_record
 from loops.watching.progress import Listener
+from loops.watching.stopping import Stop
 from teachers.accounts import account
 
 NOT_COPIED = (".lock", ".owner.json", "live.json")
@@ -31,7 +32,13 @@ class BenchRun(NamedTuple):
 
 
 def run_bench(
-    arms: Sequence[Arm], into: Path, seeds: int, equal: Equal | None, amount: float | None, listener: Listener
+    arms: Sequence[Arm],
+    into: Path,
+    seeds: int,
+    equal: Equal | None,
+    amount: float | None,
+    listener: Listener,
+    stop: Stop | None = None,
 ) -> list[BenchRun]:
     """Run every arm with every seed, one after the other; what is done is not done again.
 
@@ -42,7 +49,9 @@ def run_bench(
         InputError: a recipe is wrong, or the folder holds another bench.
         RoundError: the first arm's round cannot go on, and what it took is the cap of the others.
         TutelageError: a run cannot go on; the next call goes on with it.
+        Stopped: `stop` was asked to.
     """
+    stop = stop or Stop()
     bench = bench_of(arms, seeds, equal, amount)
     note = into / "bench.json"
     try:
@@ -60,12 +69,12 @@ def run_bench(
             recipe = arm.recipe(seed, equalised(equal, most))
             folder = into / "runs" / f"{arm.name}-s{seed}"
             listener.line(f"== {arm.name}, seed {seed}: {folder}")
-            _begun(recipe, into / "stems" / stem_of(recipe), folder, listener)
+            _begun(recipe, into / "stems" / stem_of(recipe), folder, listener, stop)
             by_first = equal if most is None and equal in ("teacher_tokens", "cost") else None
             stopped = ""
             if not (folder / "finished.json").exists():
                 try:
-                    Run.start(recipe, folder, listener).to_the_end()
+                    _stoppable(Run.start(recipe, folder, listener), stop).to_the_end()
                 except RoundError as error:
                     if by_first is not None:
                         raise
@@ -94,7 +103,12 @@ def taken(folder: Path, equal: Equal) -> float:
     return float(total)
 
 
-def _begun(recipe: Recipe, stem: Path, folder: Path, listener: Listener) -> None:
+def _stoppable(run: Run, stop: Stop) -> Run:
+    run.work.stop = stop
+    return run
+
+
+def _begun(recipe: Recipe, stem: Path, folder: Path, listener: Listener, stop: Stop) -> None:
     """Give a run that is not begun what the stem has done; the stem is brought as far as the first lesson of round 1.
 
     Seen from the run, the work was its own: its ledger holds the calls of the diagnosis, so that they count.
@@ -103,7 +117,8 @@ def _begun(recipe: Recipe, stem: Path, folder: Path, listener: Listener) -> None
         return
     if RunFolder(stem).marker(1, "diagnose") is None:
         begun = (stem / "recipe.yaml").exists()
-        (Run.resume(stem, listener) if begun else Run.start(recipe, stem, listener)).up_to(1, "teach")
+        stemming = Run.resume(stem, listener) if begun else Run.start(recipe, stem, listener)
+        _stoppable(stemming, stop).up_to(1, "teach")
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(stem, part, ignore=shutil.ignore_patterns(*NOT_COPIED))

@@ -1,13 +1,18 @@
 """Commands that do a run's work, or say what it would take."""
 
 import shlex
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lessons.errors import StoppedError
 from loops.commands.app import AsJson, RunPath, answer, app, print_view
+
+if TYPE_CHECKING:
+    from loops.watching.stopping import Stop
 
 
 @app.command()
@@ -93,12 +98,15 @@ def bench(
     from loops.report.comparison import write_comparison
     from loops.views.bench import bench_view
     from loops.watching.progress import Silent, Terminal
+    from loops.watching.stopping import Stop
 
     if equal is not None and equal not in EQUALS:
         raise InputError(f"--equal {equal}: {nearest(equal, EQUALS)}")
     told: Equal | None = next((one for one in EQUALS if one == equal), None)
     listener = Silent() if quiet or as_json else Terminal()
-    done = run_bench(arms_of(recipes, arms or ()), into, seeds, told, amount, listener)
+    stop = Stop()
+    with _stoppable(stop, "give the same command again to go on"):
+        done = run_bench(arms_of(recipes, arms or ()), into, seeds, told, amount, listener, stop)
     view = bench_view(done, into)
     written = write_comparison(view.comparison, out or into / "bench.html")
     answer(view, as_json)
@@ -130,15 +138,26 @@ def finish(running: Any, quiet: bool) -> None:
     """
     from loops.report import write_report
     from loops.views.gaps import gaps as view
-    from loops.watching.stopping import Stopped, stopped_by_signals
 
-    try:
-        with stopped_by_signals(running.work.stop):
-            running.to_the_end()
-    except Stopped as stopped:
-        again = f"tutelage resume {shlex.quote(str(running.folder))}"
-        raise StoppedError(f"stopped {stopped}; go on with {again}", code=stopped.reason.code) from None
+    with _stoppable(running.work.stop, f"go on with tutelage resume {shlex.quote(str(running.folder))}"):
+        running.to_the_end()
     written = write_report(running.folder)
     if not quiet:
         print_view(view(running.folder))
         print(f"\nreport  {written}\ngaps    tutelage gaps {running.folder}")  # noqa: T201 - the command's answer
+
+
+@contextmanager
+def _stoppable(stop: "Stop", again: str) -> Generator[None]:
+    """Have signals stop what the block does, and say in one line how to go on.
+
+    Raises:
+        StoppedError: it was stopped before its end.
+    """
+    from loops.watching.stopping import Stopped, stopped_by_signals
+
+    try:
+        with stopped_by_signals(stop):
+            yield
+    except Stopped as stopped:
+        raise StoppedError(f"stopped {stopped}; {again}", code=stopped.reason.code) from None

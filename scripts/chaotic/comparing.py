@@ -16,8 +16,8 @@ OF_A_PROCESS = (
 """Files, and beginnings of files' names, that say how long or by whom the run was worked at."""
 TIMES = frozenset(("created", "finished", "seconds"))
 """Members of JSON records that are moments or lengths of time."""
-HAD = ("from ledger", "from cache")
-"""Ends of a stage's counts that say where its replies came from: a stage that is done again has them in the ledger."""
+OF_CALLS = ("from ledger", "from cache", "tokens/prompt", "tokens/completion")
+"""Ends of a stage's counts that say what its last try asked for: what stands in the ledger is asked for once."""
 
 
 def differences(run: Path, undisturbed: Path) -> list[str]:
@@ -105,7 +105,7 @@ def _alike(name: str, one: Path, other: Path) -> bool:
 def _of_marker(data: dict[str, Any]) -> Any:
     """Return what a stage came to: without its times, and without the digest of what was learned, which holds one."""
     outputs = {name: digest for name, digest in data["outputs"].items() if name != "learned.json"}
-    counts = {name: count for name, count in data["counts"].items() if not name.endswith(HAD)}
+    counts = {name: count for name, count in data["counts"].items() if not name.endswith(OF_CALLS)}
     return data["stage"], data["round"], outputs, counts
 
 

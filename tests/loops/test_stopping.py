@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+from loops.benching.planning import arms_of
+from loops.benching.running import run_bench
 from loops.recipe import resolve
 from loops.run import Run
 from loops.watching.heartbeat import read_heartbeat
+from loops.watching.progress import Silent
 from loops.watching.stopping import BY_SIGNAL, Reason, Stop, Stopped, stopped_by_signals, until_stopped
 from teachers.base import Reply, Sampling
 from teachers.calls import Caller
@@ -184,15 +187,11 @@ class AsksAt:
             self.run().work.stop.ask(WHY)
 
     def bar(self, title: str, total: int) -> Any:
-        from loops.watching.progress import Silent
-
         if self.word == f"bar {title}":
             self.run().work.stop.ask(WHY)
         return Silent().bar(title, total)
 
     def live(self, title: str) -> Any:
-        from loops.watching.progress import Silent
-
         return Silent().live(title)
 
 
@@ -211,6 +210,15 @@ def test_a_run_stops_between_stages_and_while_a_student_works(word: str, done: s
     assert made[0].work.folder.marker(0 if done == "label" else index, done) is not None
     finished = Run.resume(tmp_path / "run").to_the_end()
     assert [one.index for one in finished] == [0, 1]
+
+
+def test_a_bench_is_stopped_too(tmp_path: Path) -> None:
+    path, stop = tmp_path / "recipe.yaml", Stop()
+    path.write_text(yaml.safe_dump(recipe()))
+    stop.ask(WHY)
+    with pytest.raises(Stopped, match="by a test"):
+        run_bench(arms_of([path], ()), tmp_path / "bench", 1, None, None, Silent(), stop)
+    assert not list(tmp_path.glob("bench/stems/*/rounds/00/.done/*"))
 
 
 def start(path: Path, server: LoopbackServer) -> "subprocess.Popen[str]":

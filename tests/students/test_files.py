@@ -1,7 +1,9 @@
 """Students on disk: adapters named by content, folders, wheels, and what is wrong with them."""
 
+import errno
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 from lessons.errors import InputError, StudentError
 from lessons.records import Lesson, Message
 from students import wheel
+from students.adapters import save_adapter
 from students.base import Generation, Training
 from students.files import file_sum, known_sum, model_fingerprint
 from students.hf import HFStudent
@@ -302,3 +305,20 @@ def test_threads_wait_asleep_once_a_student_is_used(folder: Path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "PASSIVE"
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_an_error_of_the_system_and_leave_nothing(tmp_path: Path):
+    """A real limit: no file of this process may grow over 64 kB."""
+    import torch
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))
+    try:
+        with pytest.raises(OSError) as raised:
+            save_adapter(
+                tmp_path / "student", {"a": torch.zeros(65_536)}, {}, kind="lora", base="b", base_name="b", rank=4
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert raised.value.errno == errno.EFBIG
+    assert not list((tmp_path / "student").iterdir())
