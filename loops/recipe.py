@@ -181,6 +181,10 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
         if key in train_given:
             raise InputError(f"train: {key!r} is {where}")
     training = plugins.make(Training, {**train_given, **plugins.values_of(student.adapter)}, where="train")
+    if training.accelerate:
+        from students.apart.launching import read_settings
+
+        training = read_settings(training, folder)
     method = _resolved("method", given["method"], "method", folder)
     fitting = [name for name in DEFAULT_FILTERS if name != "verified" or not unverifiable(method, folder)]
     filters_given = given.get("filters", fitting)
@@ -225,6 +229,7 @@ def _checked(data: Any, folder: Path | None) -> Recipe:
                 "stalls",
                 "diagnose.catalog.path",
                 *operational_keys(student, "student."),
+                *(f"train.{name}" for name in Training.OPERATIONAL),
                 *of_teacher,
                 *operational_keys(calls, "calls."),
                 *operational_keys(diagnose, "diagnose."),

@@ -221,6 +221,7 @@ def warm_up(work: Work) -> Student:
             taught, learned = work.base.learn(
                 lessons, work.folder.clear(0, "student"), msgspec.structs.replace(work.recipe.train, objective=Sft()),
                 seed=work.seed(0, "learn"), progress=progress, tracking=tracking.tracked(work, 0),
+                keep=folder / "training",
             )  # fmt: skip
         record = RoundLearned(student=taught.digest, taught=work.base.digest, learned=learned)
         write_record(folder / "learned.json", record)

@@ -177,6 +177,7 @@ def learn(work: Work, index: int, student: Student) -> Marker:
                 lessons, into, training,
                 seed=work.seed(index, "learn"), progress=progress, tracking=tracking.tracked(work, index),
                 grader=None if isinstance(work.grader, AskingGrader) else work.grader,
+                keep=folder / "training",
             )  # fmt: skip
         memory, files = write_held(folder, student)
         outputs.extend(files)

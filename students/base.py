@@ -87,8 +87,17 @@ class Training(Record, frozen=True, kw_only=True):
     """Whether a training that runs out of memory is tried again at half the micro-batch, down to 1; the loss is the
     same."""
 
-    OPERATIONAL: ClassVar[tuple[str, ...]] = ("process", "checkpoint_minutes", "silent_minutes", "retry_smaller")
-    """Fields that what is learned does not depend on."""
+    OPERATIONAL: ClassVar[tuple[str, ...]] = (
+        "micro_batch_size", "process", "num_processes", "accelerate", "checkpoint_minutes", "silent_minutes",
+        "retry_smaller",
+    )  # fmt: skip
+    """Fields that what is learned does not depend on, but for the rounding of sums: a run goes on under others."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether accelerate spreads the weights over the processes: FSDP, DeepSpeed."""
+        kind = str(self.accelerate.get("distributed_type", ""))
+        return kind in ("FSDP", "DEEPSPEED") or not {"fsdp_config", "deepspeed_config"}.isdisjoint(self.accelerate)
 
     def __post_init__(self) -> None:
         if self.num_processes < 1 or self.batch_size % self.num_processes:

@@ -66,7 +66,8 @@ def training_id(lessons: Sequence[Lesson], training: Training, *, base: str, las
     """Return the id of a training: of all that decides on its weights.
 
     base: fingerprint of the model. last: content of what it goes on from. How many lessons go through the model at once
-    is left out, since the loss does not depend on it: a training that ran out of memory goes on with fewer.
+    is left out, since the loss does not depend on it: a training that ran out of memory goes on with fewer. How many
+    processes train is not: each has a part of a checkpoint.
     """
     whole = hashlib.sha256()
     for lesson in lessons:
@@ -74,7 +75,7 @@ def training_id(lessons: Sequence[Lesson], training: Training, *, base: str, las
     deciding = [
         (name, getattr(training, name))
         for name in training.__struct_fields__
-        if name not in ("micro_batch_size", "objective", *Training.OPERATIONAL)
+        if name in ("num_processes", "accelerate") or name not in ("objective", *Training.OPERATIONAL)
     ]
     objective = (f"{type(training.objective).__module__}:{type(training.objective).__qualname__}", training.objective)
     told = [deciding, repr(objective), base, last, seed, [version(name) for name in _DECIDING]]

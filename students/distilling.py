@@ -9,7 +9,7 @@ from lessons.ids import seed_of
 from students.objectives.base import Bench
 from students.preferences import by_weight
 from students.rollouts import sampler_class, write
-from students.steps import Noting, over_processes
+from students.steps import Noting, by_itself, over_processes
 
 if TYPE_CHECKING:
     from students.objectives.on_policy import OnPolicy
@@ -70,7 +70,8 @@ def trainer_class() -> type[Any]:
                 # TRL takes a sum of at least 1 to divide by: weights below 1 may sum to less, so they are put outside.
                 tokens = part["completion_mask"].sum()
                 part["num_items_in_batch"] = tokens
-                loss = loss + super().compute_loss(model, part) * weight * tokens / total
+                with by_itself(self.accelerator):
+                    loss = loss + super().compute_loss(model, part) * weight * tokens / total
             self.note(loss)
             loss = loss * self.accelerator.num_processes  # the gradients of all processes are averaged afterwards
             return (loss, None) if return_outputs else loss
@@ -113,7 +114,6 @@ def distillation_trainer(objective: "OnPolicy", bench: Bench) -> Any:
         ),
         train_dataset=Dataset.from_list([{"prompt": place} for place in range(len(bench.checked.rows))]),
         processing_class=bench.desk.tokenizer,
-        optimizers=(bench.optimizer, None),
     )
     trainer.objective = objective
     trainer.begin_notes(bench)

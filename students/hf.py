@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lessons.errors import StudentError
 from lessons.graders.base import Grader
 from lessons.ids import content_id, seed_of
@@ -185,6 +187,8 @@ class HFStudent:
         """
         if not training.objective.trains:
             return self._as_it_is(lessons, into)
+        if keep is None:
+            training = msgspec.structs.replace(training, checkpoint_minutes=0.0)  # nobody would find them again
         own = training_id(
             lessons, training, base=self.base.fingerprint, last=self._adapter[1].content if self._adapter else None,
             seed=seed,

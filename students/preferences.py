@@ -5,7 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from students.objectives.base import Bench
-from students.steps import Once, over_processes, with_filling
+from students.steps import Once, by_itself, over_processes, with_filling
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,8 @@ def dpo_trainer_class() -> type[Any]:
             whole = weights.sum() if num_items_in_batch is None else num_items_in_batch
             loss: Any = 0.0
             for weight, count, part in by_weight(inputs, weights):
-                loss = loss + weight * count * super().compute_loss(model, part) / whole
+                with by_itself(self.accelerator):
+                    loss = loss + weight * count * super().compute_loss(model, part) / whole
             self.note(loss)
             loss = loss * self.accelerator.num_processes  # the gradients of all processes are averaged afterwards
             return (loss, {}) if return_outputs else loss
@@ -102,7 +103,6 @@ def dpo_trainer(bench: Bench, settings: Any, rows: list[dict[str, Any]]) -> Any:
         train_dataset=Dataset.from_list(with_filling(rows, bench, weight=0.0)),
         data_collator=_weighed(DataCollatorForPreference(pad_token_id=int(bench.desk.tokenizer.pad_token_id))),
         processing_class=bench.desk.tokenizer,
-        optimizers=(bench.optimizer, None),
     )
     trainer.begin_notes(bench)
     return trainer
@@ -160,7 +160,6 @@ def kto_trainer(bench: Bench, settings: Any, rows: list[dict[str, Any]]) -> Any:
         train_dataset=Dataset.from_list(with_filling(rows, bench, weight=0.0)),
         data_collator=put_elsewhere,
         processing_class=bench.desk.tokenizer,
-        optimizers=(bench.optimizer, None),
     )
     trainer.knobs = settings.desirable_weight, settings.undesirable_weight
     trainer.begin_notes(bench)

@@ -132,7 +132,6 @@ def grpo_trainer(objective: "Grpo", bench: Bench) -> Any:
         ),
         train_dataset=Dataset.from_list([{"prompt": str(place)} for place in range(len(checked.rows))]),
         processing_class=desk.tokenizer,
-        optimizers=(bench.optimizer, None),
     )
     if objective.kl:
         trainer.beta = objective.kl

@@ -1,7 +1,8 @@
 """What every trainer here shares: losses of whole steps, over all processes; which lessons a step takes; going on."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,11 @@ class Noting:
     def epoch_begun(self, lessons_a_step: int) -> int:
         """Return which pass over the lessons begins at this step, from 0; also where training goes on from a step."""
         return self.state.global_step // math.ceil(len(self.bench.checked.rows) / lessons_a_step)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Take the bench's own. It is not handed to the trainer, which takes none where FSDP spreads the weights."""
+        self.optimizer: Any = self.bench.optimizer
+        return self.optimizer
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Leave the weights to `_load_optimizer_and_scheduler`: they are kept with what the optimizer knows of them."""
@@ -138,6 +144,24 @@ def with_filling(rows: list[dict[str, Any]], bench: Bench, **weightless: Any) ->
     weightless: the columns that make a copy of the first row count for nothing.
     """
     return rows if bench.desk.training.num_processes == 1 else [*rows, {**rows[0], **weightless}]
+
+
+@contextmanager
+def by_itself(accelerator: Any) -> Generator[None]:
+    """Keep a trainer from gathering its figures over processes in the block, which each may enter another number of
+    times: they would wait for each other without end, or take one figure for another."""
+    names = ("gather", "gather_for_metrics") if accelerator.num_processes > 1 else ()
+    for name in names:
+        setattr(accelerator, name, _as_it_is)
+    try:
+        yield
+    finally:
+        for name in names:
+            delattr(accelerator, name)
+
+
+def _as_it_is(told: Any, **_: Any) -> Any:
+    return told
 
 
 def over_processes(trainer: Any, total: "torch.Tensor") -> "torch.Tensor":

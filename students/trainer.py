@@ -77,7 +77,8 @@ def trainer_class() -> type[Any]:
             Raises:
                 StudentError: the loss of both together is not that of one plus that of the other.
             """
-            if self.args.gradient_accumulation_steps * self.args.world_size == 1 or len(self.bench.checked.rows) < 2:
+            parts = self.args.gradient_accumulation_steps * self.args.world_size
+            if parts == 1 or len(self.bench.checked.rows) < 2 or self.bench.desk.training.sharded:
                 return
             dataset: Any = self.train_dataset
             model: Any = self.model
@@ -132,7 +133,6 @@ def lesson_trainer(objective: TokenObjective, bench: Bench, micro: int) -> Any:
         train_dataset=Dataset.from_list(with_filling(rows, bench, **filling)),
         data_collator=collator(bench.desk.tokenizer.pad_token_id),
         processing_class=bench.desk.tokenizer,
-        optimizers=(bench.optimizer, None),
     )
     trainer.objective = objective
     trainer.begin_notes(bench)

@@ -9,64 +9,98 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import psutil
 import yaml
 
 from lessons.errors import InputError
 from students.base import Training
+from students.shortage import words_of
 
 MARK = "TUTELAGE_TRAINING"
 """Environment variable of all processes of a training: its own word."""
-_OURS = ("num_processes", "num_machines", "machine_rank", "mixed_precision", "use_cpu", "main_process_ip")
-"""Keys of accelerate's file that say what other keys of a recipe say, or that one machine has no use for."""
+_TAKEN = (
+    "distributed_type", "fsdp_config", "deepspeed_config", "dynamo_config", "gpu_ids", "main_process_port",
+    "enable_cpu_affinity", "debug", "rdzv_backend", "same_network", "main_training_function",
+)  # fmt: skip
+"""Keys of accelerate's configuration file that are handed on."""
+_ELSEWHERE: Mapping[str, str] = {
+    "num_processes": "set train.num_processes",
+    "mixed_precision": "set train.precision",
+    "use_cpu": "a GPU is used where there is one",
+    "num_machines": "one machine's processes are started here",
+    "machine_rank": "one machine's processes are started here",
+    "main_process_ip": "one machine's processes are started here",
+    "compute_environment": "this machine's processes are started here",
+    "downcast_bf16": "it is for TPUs",
+    "tpu_env": "it is for TPUs",
+    "tpu_use_cluster": "it is for TPUs",
+    "tpu_use_sudo": "it is for TPUs",
+}
+"""Keys that `accelerate config` writes and that another key of a recipe, or nothing, decides here."""
 _GONE = 10.0
 """Seconds that killed processes may take to be gone: the memory of a GPU is given back by then."""
 
 
-def launch_settings(training: Training) -> dict[str, Any]:
-    """Return accelerate's configuration for a training: the recipe's settings, completed.
+def read_settings(training: Training, folder: Path | None) -> Training:
+    """Return a training with the content of its `accelerate.config_file` in place of the path.
+
+    folder: what a relative path starts from.
 
     Raises:
-        InputError: a setting is unknown to accelerate, or contradicts another key of the recipe.
+        InputError: the file cannot be read, or a setting is not one that is taken from there.
     """
-    given = {str(name): value for name, value in training.accelerate.items()}
-    for name in _OURS:
-        allowed = {"num_processes": training.num_processes, "num_machines": 1, "machine_rank": 0}.get(name)
-        if given.pop(name, None) not in (None, allowed, "no", False):
-            instead = {"num_processes": "set train.num_processes", "mixed_precision": "set train.precision"}.get(
-                name, "one machine's processes are started here"
-            )
-            raise InputError(f"train.accelerate.{name}: is not taken from there; {instead}")
-    kind = "FSDP" if given.get("fsdp_config") else "DEEPSPEED" if given.get("deepspeed_config") else "MULTI_GPU"
-    whole = {"compute_environment": "LOCAL_MACHINE", "distributed_type": kind, "main_process_port": 0} | given
+    given = dict(training.accelerate)
+    path = given.pop("config_file", None)
+    if path is not None:
+        where = (folder or Path()) / str(path)
+        try:
+            told: Any = yaml.safe_load(where.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"train.accelerate.config_file: {where} cannot be read: {words_of(error)}") from error
+        if not isinstance(told, dict):
+            raise InputError(f"train.accelerate.config_file: {where} is not a mapping")
+        given = {**cast(dict[str, Any], told), **given}
+    meant = {"num_processes": training.num_processes, "num_machines": 1, "compute_environment": "LOCAL_MACHINE"}
+    for name, value in list(given.items()):
+        if name in _TAKEN:
+            continue
+        if name not in _ELSEWHERE:
+            raise InputError(f"train.accelerate: {name!r} is not handed on to accelerate; known: {', '.join(_TAKEN)}")
+        if value not in (None, "no", [], meant.get(name, 0)):
+            raise InputError(f"train.accelerate.{name}: is not taken from there; {_ELSEWHERE[name]}")
+        del given[name]
+    return msgspec.structs.replace(training, accelerate=given)
+
+
+def launch_settings(training: Training) -> dict[str, Any]:
+    """Return accelerate's whole configuration for a training.
+
+    Raises:
+        InputError: see `read_settings`.
+    """
+    given = read_settings(training, None).accelerate
+    kind = "FSDP" if "fsdp_config" in given else "DEEPSPEED" if "deepspeed_config" in given else "MULTI_GPU"
+    whole: dict[str, Any] = {
+        "compute_environment": "LOCAL_MACHINE", "distributed_type": kind, "main_process_port": 0, "debug": False,
+        **given,
+        "num_processes": training.num_processes, "num_machines": 1, "machine_rank": 0, "mixed_precision": "no",
+    }  # fmt: skip
     if whole["distributed_type"] == "FSDP":
         whole["fsdp_config"] = {
             "fsdp_version": 2, "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "fsdp_reshard_after_forward": True,
-            **given.get("fsdp_config", {}),
+            **(given.get("fsdp_config") or {}),
         }  # fmt: skip
-    whole |= {"num_processes": training.num_processes, "num_machines": 1, "machine_rank": 0, "mixed_precision": "no"}
-    from accelerate.commands.config.config_args import ClusterConfig
-
-    unknown = sorted(set(whole) - set(ClusterConfig.__dataclass_fields__))
-    if unknown:
-        raise InputError(f"train.accelerate: accelerate's configuration has no key {unknown[0]!r}")
     return whole
-
-
-def is_sharding(training: Training) -> bool:
-    """Whether the weights are to be spread over the processes."""
-    return bool({"fsdp_config", "deepspeed_config"} & set(training.accelerate)) or str(
-        training.accelerate.get("distributed_type", "")
-    ) in ("FSDP", "DEEPSPEED")
 
 
 def command(training: Training, job: Path) -> list[str]:
     """Return the command that trains a job, and write what it reads beside the job.
 
     Raises:
-        InputError: see `launch_settings`.
+        InputError: see `read_settings`.
     """
     tied = [sys.executable, "-m", "students.apart.tied", str(os.getpid())]
     worker = ["students.apart.worker", str(job)]

@@ -105,6 +105,8 @@ def learn_apart(
     Raises:
         StudentError, InputError: what the training itself would raise; or it was killed, or said nothing for long.
     """
+    if training.sharded and device().type == "cpu":
+        raise InputError("train.accelerate: FSDP and DeepSpeed spread weights over GPUs, and there is none here")
     model, objective = base_note(base), objective_note(training.objective)
     assert model is not None
     assert objective is not None
@@ -205,8 +207,9 @@ class _Following:
             case Asked():
                 self._lines.send(line, Graded(grades=self._grades(message.answers)))
                 self._heard = time.monotonic()
-            case Failed():
-                self._failed = self._failed or message
+            case Failed():  # where one process has failed, the others fail for want of it
+                if self._failed is None or self._failed.kind == "other":
+                    self._failed = message
             case Alive() | Halted() | Done():
                 pass
 

@@ -106,7 +106,8 @@ def _trained(job: Job, lessons: list[Lesson], line: Line, rank: int) -> Learned 
         Path(job.into),
         seed=job.seed,
         progress=stepped,
-        keeper=Keeper(Path(job.checkpoints), job.id, 60 * training.checkpoint_minutes),
+        # What is spread over processes is not kept: its parts are accelerate's own affair.
+        keeper=None if training.sharded else Keeper(Path(job.checkpoints), job.id, 60 * training.checkpoint_minutes),
         watch=Watch(alive=alive, ready=ready, reporting=every_step if job.tracked else silent),
     )
 

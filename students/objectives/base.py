@@ -84,7 +84,7 @@ class Bench:
         """Return what all of TRL's configurations share: `step` rows in a step, `micro` at once in each process."""
         import math
 
-        from students.runtime import device
+        from students.runtime import device, dtype_of
 
         training, on_cpu = self.desk.training, device().type == "cpu"
         self.micro = micro
@@ -102,13 +102,15 @@ class Bench:
             "seed": self.seed,
             "data_seed": self.seed,
             "use_cpu": on_cpu,
-            "bf16": False,  # the weights themselves are in the dtype that computes
+            # The weights themselves are in the dtype that computes, unless accelerate spreads them.
+            "bf16": training.sharded and dtype_of(training.precision, device()).itemsize == 2,
             "activation_checkpointing": False,
             "remove_unused_columns": False,
             "save_strategy": "no",
             "eval_strategy": "no",
             "disable_tqdm": True,
             "dataloader_pin_memory": not on_cpu,
+            "ddp_broadcast_buffers": False,  # they never change, and processes may go through the model unequally often
             **self.reporting,
         }
 
