@@ -74,9 +74,11 @@ def claim(run: Path) -> str:
 
 
 def give_back(run: Path) -> None:
-    """Take the note away, before the lock is given back."""
-    with contextlib.suppress(OSError):
-        (run / NAME).unlink(missing_ok=True)
+    """Take this process's note away, before the lock is given back."""
+    owner = _read(run)
+    if owner is not None and owner.process == process_id(os.getpid()):
+        with contextlib.suppress(OSError):
+            (run / NAME).unlink()
 
 
 def _silence(run: Path, owner: Owner) -> float:

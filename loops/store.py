@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock", mode=PRIVATE)
+        self._note: Callable[[], object] | None = None
+        """Takes away the note of who has the folder, once."""
         self.taken_over = ""
         """Whose run this was, where that process ended without giving it back; "" where it was nobody's."""
 
@@ -116,6 +119,7 @@ class RunFolder:
         try:
             self._lock.acquire(timeout=0)
             self.taken_over = owning.claim(self.path)
+            self._note = weakref.finalize(self, owning.give_back, self.path)  # also where nobody releases it
         except Timeout as error:
             raise InputError(owning.refusal(self.path)) from error
         except OSError as error:
@@ -127,10 +131,8 @@ class RunFolder:
 
     def release(self) -> None:
         """Give the folder back."""
-        from loops import owning
-
-        if self._lock.is_locked:
-            owning.give_back(self.path)
+        if self._note is not None:
+            self._note()
         self._lock.release()
 
     def round(self, index: int) -> Path:

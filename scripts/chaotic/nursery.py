@@ -4,6 +4,7 @@ It reads one JSON object a line (see `Nursery.run`), and writes one line when th
 Each child is a process like that of the command `tutelage`: it has its own group, its handlers and its exit code.
 """
 
+import atexit
 import ctypes
 import gc
 import json
@@ -73,6 +74,7 @@ def child(asked: dict[str, Any], library: Any) -> None:
         code = 1
     if library is not None:
         Path(asked["log"] + ".counts").write_text(json.dumps(faults.counts(library)))
+    atexit._run_exitfuncs()  # as an interpreter does that ends; what the nursery registered is harmless twice
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0)

@@ -143,3 +143,28 @@ def test_a_start_that_was_killed_before_it_wrote_the_recipe_can_be_begun_again(t
     process.kill()
     process.communicate()
     assert RunFolder(tmp_path).start({"task": "t"}) is True
+
+
+def test_a_command_that_is_refused_after_it_took_the_run_gives_it_back(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from loops.store import RunFolder\n"
+        "folder = RunFolder(Path(sys.argv[1])); folder.acquire()\n"
+        f"assert (folder.path / {NAME!r}).exists()\n"
+        "sys.exit(2)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
+    assert not (tmp_path / NAME).exists()
+    folder = RunFolder(tmp_path)
+    folder.acquire()
+    assert folder.taken_over == ""
+
+
+def test_who_has_given_a_run_back_leaves_the_next_owner_its_note(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path)
+    first.acquire()
+    first.release()
+    process = holder(tmp_path)
+    first.release()
+    del first
+    assert (tmp_path / NAME).exists()
+    process.communicate("\n")
