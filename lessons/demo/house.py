@@ -187,7 +187,7 @@ def facts(house: House) -> tuple[str, ...]:
 
 _FACT = re.compile(r"^(Start|Rooms|Doors|Locked|Containers|Key): (.*)\.$", re.MULTILINE)
 _START = re.compile(r"(\w+)\. Goal: (\w+)")
-_HELD = re.compile(r"(\w+) \((\w+)\)")
+_HELD = re.compile(r"\b(\w+) \((\w+)\)")
 _KEY = re.compile(r"in the (\w+), \w+")
 
 
