@@ -21,17 +21,8 @@ _COMMON: Mapping[str, Any] = {
 
 
 def recipes(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return name -> recipe, without its teacher; data files are written into the folder."""
+    """Return name -> recipe, without its teacher, the quickest first; data files are written into the folder."""
     return {
-        "new problems": {
-            **_COMMON,
-            "task": {"id": "skills_demo", "skills": list(_SKILLS), "train": 3, "held_out": 2, "gate": 1, "final": 1,
-                     "warm_up": 1},
-            "method": {"id": "stat_syn", "new": 1, "solutions": 3, "agree": 2},
-            "filters": ["format", "duplicate", "verified", "near_duplicate", "contamination"],
-            "select": {"id": "profile", "budget": 12, "replay": 0.25},
-            "rounds": 2,
-        },
         "the teacher's own list of skills": {
             **_COMMON,
             "task": {"id": "jsonl", "train": str(_problems(folder / "train.jsonl", 6, "train")),
@@ -40,6 +31,15 @@ def recipes(folder: Path) -> dict[str, dict[str, Any]]:
             "diagnose": {"skill_sample": 6, "agreement_sample": 3, "check_right": 1},
             "filters": ["format", "duplicate", "judge"],
             "rounds": 1,
+        },
+        "new problems": {
+            **_COMMON,
+            "task": {"id": "skills_demo", "skills": list(_SKILLS), "train": 3, "held_out": 2, "gate": 1, "final": 1,
+                     "warm_up": 1},
+            "method": {"id": "stat_syn", "new": 1, "solutions": 3, "agree": 2},
+            "filters": ["format", "duplicate", "verified", "near_duplicate", "contamination"],
+            "select": {"id": "profile", "budget": 12, "replay": 0.25},
+            "rounds": 2,
         },
         "critiques, scores of the student, on from the last": {
             **_COMMON,
