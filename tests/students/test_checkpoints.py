@@ -1,7 +1,6 @@
 """A training that is cut goes on from its checkpoint and ends with the same weights, bit for bit."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,9 +44,7 @@ class Vowels:
 
 @pytest.fixture
 def rows(lesson: Callable[..., Lesson]) -> list[Lesson]:
-    return [
-        lesson(f"say {word}", word, rejected=f"z{word}", weight=1 + place / 4) for place, word in enumerate(WORDS)
-    ]
+    return [lesson(f"say {word}", word, rejected=f"z{word}", weight=1 + place / 4) for place, word in enumerate(WORDS)]
 
 
 def cut_at(step: int) -> Callable[[int, int], None]:
@@ -113,9 +110,7 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "process-0.json", "trainer_state.json", "checkpoint.json"])
-def test_a_damaged_checkpoint_is_passed_over(
-    student: HFStudent, rows: list[Lesson], name: str, tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_passed_over(student: HFStudent, rows: list[Lesson], name: str, tmp_path: Path) -> None:
     lessons = [_plain(row) for row in rows]
     _, whole = student.learn(lessons, tmp_path / "whole", BASE, seed=3)
     with pytest.raises(Cut):
@@ -154,7 +149,7 @@ def test_nothing_is_pickled(student: HFStudent, rows: list[Lesson], tmp_path: Pa
             [_plain(row) for row in rows], tmp_path / "cut", BASE, seed=3, progress=cut_at(2), keep=tmp_path / "keep"
         )
     (path,) = (tmp_path / "keep" / "checkpoints").iterdir()
-    found = sorted(os.listdir(path))
+    found = sorted(entry.name for entry in path.iterdir())
     assert found == ["checkpoint.json", "process-0.json", "state.safetensors", "trainer_state.json"]
     for name in found:
         if name.endswith(".json"):
