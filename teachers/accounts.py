@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lessons.records import Record
 from teachers.base import Usage
-from teachers.ledger_file import connect_to_read, said
+from teachers.ledger_file import begun, connect_to_read, said
 
 T = TypeVar("T", int, float)
 
@@ -110,7 +110,7 @@ def account(path: Path) -> Account:
     Raises:
         InputError: the ledger is damaged.
     """
-    return sum(accounts(path).values(), Account()) if path.is_file() else Account()
+    return sum(accounts(path).values(), Account()) if begun(path) else Account()
 
 
 def entries(path: Path) -> int:
@@ -119,7 +119,7 @@ def entries(path: Path) -> int:
     Raises:
         InputError: the ledger is damaged.
     """
-    if not path.is_file():
+    if not begun(path):
         return 0
     with said(path), closing(connect_to_read(path)) as connection:
         return connection.execute("SELECT max(rowid) FROM calls").fetchone()[0] or 0

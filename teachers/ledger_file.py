@@ -66,6 +66,15 @@ def begin(path: Path) -> None:
         return
 
 
+def begun(path: Path) -> bool:
+    """Whether there is a ledger: a process that is killed while it makes the first tables leaves a file without any.
+
+    Those are made under a journal, which SQLite undoes when somebody next writes; later writes go into a log.
+    """
+    journal = path.with_name(f"{path.name}-journal")
+    return path.is_file() and path.stat().st_size > 0 and not (journal.is_file() and journal.stat().st_size > 0)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file for reading and writing; each commit is flushed to disk."""
     connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
@@ -80,7 +89,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         InputError: there is no such file, or it is not a ledger.
         sqlite3.Error: it cannot be read, or another process keeps it to itself (see `said`).
     """
-    if not path.is_file():
+    if not begun(path):
         raise InputError(f"{path}: there is no ledger")
     try:
         connection, version = _opened_to_read(path)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -46,14 +48,23 @@ def unwhole(run: Path) -> list[str]:
 
 
 def replies(ledger: Path) -> dict[str, tuple[str, str]]:
-    """Return call id -> (request, reply's text) of a ledger; empty where there is none yet. Changes nothing."""
+    """Return call id -> (request, reply's text) of a ledger; empty where there is none yet. Changes nothing.
+
+    A copy is read: SQLite has to mend what a kill has left, in the middle of its first tables too.
+    """
     from teachers.ledger import read_calls
 
-    if not ledger.exists() or not ledger.stat().st_size or _empty(ledger):
-        return {}
-    return {
-        call.id: (request_key(list(call.messages), call.sampling.seed), call.reply.text) for call in read_calls(ledger)
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, ledger.name)
+        for side in ("", "-wal", "-journal"):
+            if (beside := Path(f"{ledger}{side}")).exists():
+                shutil.copyfile(beside, f"{copy}{side}")
+        if not copy.exists():
+            return {}
+        with closing(sqlite3.connect(copy)) as file:
+            begun = file.execute("SELECT count(*) FROM sqlite_master WHERE name = 'calls'").fetchone()[0]
+        calls = read_calls(copy) if begun else ()
+        return {call.id: (request_key(list(call.messages), call.sampling.seed), call.reply.text) for call in calls}
 
 
 def request_key(messages: Any, seed: int | None) -> str:
@@ -139,9 +150,3 @@ def _lines(raw: bytes) -> Iterator[bytes]:
     if raw and not raw.endswith(b"\n"):
         raise ValueError("the last line is cut")
     yield from raw.splitlines()
-
-
-def _empty(ledger: Path) -> bool:
-    """Whether a ledger was killed before it had its tables."""
-    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as file:
-        return not file.execute("SELECT count(*) FROM sqlite_master WHERE name = 'calls'").fetchone()[0]

@@ -15,6 +15,7 @@ from lessons.records import Message
 from teachers.accounts import account, entries, spent_until
 from teachers.base import Reply, Sampling, Usage
 from teachers.ledger import Call, Ledger, call_key, ids_like, read_calls, were_paid, written_until
+from teachers.rescue import set_aside_if_damaged
 
 WRITER = """
 import sqlite3, sys
@@ -152,3 +153,28 @@ def test_no_ledger(tmp_path: Path) -> None:
     assert entries(tmp_path / "calls.sqlite") == 0
     with pytest.raises(InputError, match="there is no ledger"):
         ids_like(tmp_path / "calls.sqlite", "")
+
+
+async def test_a_ledger_whose_first_tables_were_never_finished_is_none_yet(tmp_path: Path) -> None:
+    """As kills leave it: an empty file, or half of the tables beside the journal that undoes them."""
+    empty, half = tmp_path / "empty.sqlite", tmp_path / "half.sqlite"
+    empty.touch()
+    with contextlib.closing(sqlite3.connect(tmp_path / "begun.sqlite", isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size=1")  # what is written goes to the disk before it is committed
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("PRAGMA application_id=1953854565")
+        writer.execute("CREATE TABLE calls (record BLOB)")
+        writer.executemany("INSERT INTO calls VALUES (?)", [(bytes(3000),)] * 50)
+        for side in ("", "-journal"):
+            shutil.copyfile(f"{tmp_path / 'begun.sqlite'}{side}", f"{half}{side}")
+    assert half.stat().st_size > 0
+    for path in (empty, half):
+        assert account(path).used.calls == 0
+        assert entries(path) == 0
+        with pytest.raises(InputError, match="there is no ledger"):
+            list(read_calls(path))
+        assert set_aside_if_damaged(path, print) is None
+        assert account(path).used.calls == 0
+        with Ledger.open(path) as ledger:
+            await ledger.put(a_call(1))
+        assert entries(path) == 1
