@@ -11,6 +11,7 @@ import msgspec
 from lessons.errors import TeacherError
 from lessons.jsonl import UNREADABLE
 from teachers.batch_results import decoded
+from teachers.bounded import body_of
 from teachers.retry import RetryPolicy
 from teachers.secrets import Secrets
 from teachers.wire import read_error, shown
@@ -188,10 +189,10 @@ class BatchJobs:
         # A redirect is not followed: it would carry the user's headers to whatever host it names.
         async with session.request(method, f"{self.base_url}{path}", allow_redirects=False, **content) as response:
             if response.status >= 300:
-                body = await response.read()
+                body = await body_of(response)
                 raise read_error(response.status, decoded(body), response.headers, self.secrets.hide)
             if into is None:
-                return await response.read()
+                return await body_of(response)
             with into.open("wb") as file:
                 async for piece in response.content.iter_chunked(_PIECE):
                     file.write(piece)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from lessons.errors import TeacherError
+from teachers.bounded import PACKED, bound
 from teachers.limits import TOO_MUCH, Limiter, limiter_of
 from teachers.secrets import Secrets
 from teachers.wire import read_error
@@ -100,10 +101,12 @@ class Connection:
             base_url=self._base_url,
             max_retries=0,
             timeout=self._timeout,
-            default_headers=dict(self.secrets.headers),
+            default_headers={"Accept-Encoding": PACKED, **self.secrets.headers},
             # A proxy of the environment knows nothing of this machine's own servers.
             # A redirect is not followed: it would take headers with keys to whatever host it names.
-            http_client=DefaultAioHttpClient(timeout=self._timeout, trust_env=not here, follow_redirects=False),
+            http_client=DefaultAioHttpClient(
+                timeout=self._timeout, trust_env=not here, follow_redirects=False, event_hooks={"response": [bound]}
+            ),
         )
         try:
             yield client

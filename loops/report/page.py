@@ -184,6 +184,7 @@ def _blocks(data: PageData) -> dict[str, str]:
     return blocks
 
 
+@lru_cache(maxsize=1)
 def environment() -> "Environment":
     """Return what renders a page: it escapes every text, and writes out hidden characters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
