@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lessons.errors import StudentError
 from lessons.records import Message
@@ -43,7 +44,7 @@ def prompt_text(tokenizer: Any, prompt: Sequence[Message]) -> str:
     """
     if prompt:
         chat, begun = begun_answer(prompt)
-        return _rendered(tokenizer, chat, header=True) + begun
+        return _rendered(tokenizer, chat, header=True) + without_control(tokenizer, begun)
     before, asked = _rendered(tokenizer, [STAND_IN]), _rendered(tokenizer, [STAND_IN], header=True)
     if not asked.startswith(before) or asked == before:
         raise StudentError("the chat template writes no header of the assistant's turn, so none can stand alone")
@@ -136,8 +137,28 @@ def text_of(tokenizer: Any, tokens: Sequence[int], stops: frozenset[int]) -> str
     return str(tokenizer.decode(words, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
+def without_control(tokenizer: Any, text: str) -> str:
+    """Return the text with a blank in every control token that it spells (`< |im_end|>`).
+
+    Problems, lessons and answers are words of strangers: none of them may end its turn, or begin another one.
+    """
+    tokens = _control.get(tokenizer)
+    if tokens is None:
+        tokens = _control[tokenizer] = tuple(
+            str(token) for token in tokenizer.all_special_tokens if len(str(token)) > 1
+        )
+    for token in tokens:
+        if token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+_control: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
+
+
 def _rendered(tokenizer: Any, chat: Sequence[Message], *, header: bool = False) -> str:
-    return str(tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=header))
+    told = [Message(role=turn["role"], content=without_control(tokenizer, turn["content"])) for turn in chat]
+    return str(tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=header))
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

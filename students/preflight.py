@@ -135,8 +135,7 @@ def _check(tokenizer: Any, lesson: Lesson, stops: frozenset[int], max_length: in
         raise StudentError(f"{name}: {error}") from error
     if len(row.completion) < 2:
         raise StudentError(
-            f"{name}: no token of its completion is trained, only the end of the turn; "
-            "the completion starts with a control token, or the chat template leaves it out"
+            f"{name}: no token of its completion is trained, only the end of the turn; the chat template leaves it out"
         )
     _same_words(tokenizer, lesson, row, stops, name)
     if row.prompt != prompt_tokens(tokenizer, lesson.prompt):
@@ -155,7 +154,7 @@ def _same_words(tokenizer: Any, lesson: Lesson, row: Row, stops: frozenset[int],
     if _squeezed(meant) not in _squeezed(trained):
         raise StudentError(
             f"{name}: its trained tokens read {_short(trained)} and not its completion {_short(meant)}; "
-            "the completion holds a control token of the chat template, or the template changes it"
+            "the chat template changes it"
         )
 
 
