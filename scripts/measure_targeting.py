@@ -5,7 +5,7 @@
 Twelve of the demo's skills in three groups: the student is first taught much of one group, a little of the second and
 nothing of the third; a rotation says which. Each rotation is a bench (`tutelage bench`) with its own split. All arms of
 one seed begin with one student. `aim` compares STAT-Syn aimed by the profile, at all skills alike, and by a shuffled
-profile; `methods` compares other methods, capped at the teacher tokens of the aimed one. The same command goes on where
+profile, and the first two with the student's own right answers replayed, which take no teacher tokens; `methods` compares other methods, capped at the teacher tokens of the aimed one. The same command goes on where
 it stopped; `--report` only prints what there is, as JSON: each arm's accuracy, its difference to the uniform one with
 Student's t interval over all (rotation, seed), and how each group of skills did.
 """
@@ -39,7 +39,13 @@ WARM_UP = (80, 30, 0)
 """Lessons on each skill of a group before round 1."""
 PAIRS = 60
 """Pairs of a failed attempt and a skill that the teacher writes two new problems for."""
-AIMS = ("uniform:method.target=uniform", "shuffled:method.target=shuffled")
+REPLAY = "select.replay=0.3,select.replay_by=known"
+AIMS = (
+    "uniform:method.target=uniform",
+    "shuffled:method.target=shuffled",
+    f"replayed:{REPLAY}",
+    f"uniform_replayed:method.target=uniform,{REPLAY}",
+)
 OTHERS: dict[str, Any] = {
     "llm2llm": {"id": "llm2llm"},
     "rationale": {"id": "rationale", "of": "missed"},
