@@ -38,6 +38,8 @@ from students.runtime import Precision, computes_in_bfloat16, device, prepare, q
 BATCH = 8
 SEED = 0
 RATE = 1e-3
+MOST = 4096
+"""Tokens of a lesson at most: none is cut."""
 
 
 def made_up(count: int) -> list[Lesson]:
@@ -66,13 +68,16 @@ class Trained(NamedTuple):
     """Of each step."""
 
 
-def ours(student: HFStudent, lessons: list[Lesson], threads: int, precision: Precision) -> Trained:
-    """Train a student."""
+def ours(
+    student: HFStudent, lessons: list[Lesson], threads: int, precision: Precision, batch: int = BATCH
+) -> Trained:
+    """Train a student; batch: lessons in a step."""
     ended: list[float] = []
     training = Training(
         epochs=1,
-        batch_size=BATCH,
-        micro_batch_size=BATCH,
+        batch_size=batch,
+        micro_batch_size=batch,
+        max_length=MOST,
         learning_rate=RATE,
         schedule="linear",
         warmup=0.0,
@@ -88,8 +93,8 @@ def ours(student: HFStudent, lessons: list[Lesson], threads: int, precision: Pre
     return Trained([after - before for before, after in pairwise(ended)], list(learned.losses))
 
 
-def trl_as_shipped(student: HFStudent, lessons: list[Lesson]) -> Trained:
-    """Train TRL's own way."""
+def trl_as_shipped(student: HFStudent, lessons: list[Lesson], batch: int = BATCH) -> Trained:
+    """Train TRL's own way; batch: lessons in a step."""
     import datasets
     import torch
     from peft import LoraConfig, get_peft_model
@@ -120,7 +125,8 @@ def trl_as_shipped(student: HFStudent, lessons: list[Lesson]) -> Trained:
             train_dataset=datasets.Dataset.from_list(rows),
             args=SFTConfig(
                 output_dir=work,
-                per_device_train_batch_size=BATCH,
+                per_device_train_batch_size=batch,
+                max_length=MOST,
                 num_train_epochs=1,
                 learning_rate=RATE,
                 train_sampling_strategy="sequential",

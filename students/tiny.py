@@ -41,23 +41,7 @@ class TinyBase:
 
     def tokenizer(self, *, chat: bool = True) -> Any:
         """Make the tokenizer; it always has a chat template."""
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-        from transformers import PreTrainedTokenizerFast
-
-        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-        vocabulary = {token: place for place, token in enumerate((*CONTROL, *letters))}
-        made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        made.decoder = decoders.ByteLevel()
-        tokenizer: Any = PreTrainedTokenizerFast(
-            tokenizer_object=made,
-            eos_token="<|end|>",  # noqa: S106 - a token of text, no secret
-            pad_token="<|pad|>",  # noqa: S106
-            additional_special_tokens=list(CONTROL[2:]),
-            model_max_length=POSITIONS,
-        )
-        tokenizer.chat_template = self.template
-        return tokenizer
+        return byte_tokenizer(self.template)
 
     def stop_ids(self) -> frozenset[int]:
         """It stops at the tokenizer's own end."""
@@ -72,6 +56,30 @@ class TinyBase:
         from copy import deepcopy
 
         return deepcopy(_made(self.seed, attention)).to(dtype)
+
+
+def byte_tokenizer(template: str = TEMPLATE, *, positions: int = POSITIONS, vocabulary: int = 0) -> Any:
+    """Return a tokenizer with one token for each byte and a chat template.
+
+    vocabulary: tokens in all, at least; those beyond the bytes are words that no text is read as.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = [*CONTROL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    words += [f"w{place}" for place in range(len(words), vocabulary)]
+    made = Tokenizer(models.BPE(vocab={word: place for place, word in enumerate(words)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        eos_token="<|end|>",  # noqa: S106 - a token of text, no secret
+        pad_token="<|pad|>",  # noqa: S106
+        additional_special_tokens=list(CONTROL[2:]),
+        model_max_length=positions,
+    )
+    tokenizer.chat_template = template
+    return tokenizer
 
 
 @cache

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from lessons.errors import InputError, StudentError
 from lessons.records import Lesson, Message, Problem, Provenance
@@ -333,3 +335,13 @@ async def test_sleeping_is_no_way_for_a_server_with_adapters(make: Make):
     await engine.wake()
     assert engine.alive
     await asyncio.to_thread(student.desk.card.close)
+
+
+def test_the_recipe_of_the_page_can_be_used():
+    page = (FAKE.parents[2] / "docs" / "placement.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    recipe = resolve({"task": "skills_demo", "method": "rationale", **yaml.safe_load(block)})
+    assert isinstance(recipe.student.engine, VLLMEngine)
+    assert (recipe.teacher["placement"], recipe.teacher["sleep_mode"]) == ("shared", True)
+    for place in ("remote", "separate", "shared"):
+        assert f"| `{place}` |" in page
