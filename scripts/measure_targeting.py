@@ -2,12 +2,13 @@
 
     python scripts/measure_targeting.py OUT [--rotations 0,1,2] [--seeds 2] [--arms aim|methods] [--small] [--report]
 
-Twelve of the demo's skills in three groups: the student is first taught much of one group, a little of the second and
+Six of the demo's skills in three groups: the student is first taught much of one group, a little of the second and
 nothing of the third; a rotation says which. Each rotation is a bench (`tutelage bench`) with its own split. All arms of
 one seed begin with one student. `aim` compares STAT-Syn aimed by the profile, at all skills alike, and by a shuffled
-profile, and the first two with the student's own right answers replayed, which take no teacher tokens; `methods` compares other methods, capped at the teacher tokens of the aimed one. The same command goes on where
-it stopped; `--report` only prints what there is, as JSON: each arm's accuracy, its difference to the uniform one with
-Student's t interval over all (rotation, seed), and how each group of skills did.
+profile, and the first two with the student's own right answers replayed, which take no teacher tokens. `methods`
+compares other methods, capped at the teacher tokens of the aimed one. The same command goes on where it stopped;
+`--report` only prints what there is, as JSON: each arm's accuracy, its difference to the uniform one with Student's t
+interval over all (rotation, seed), and how each group of skills did.
 """
 
 import argparse
