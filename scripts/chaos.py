@@ -32,7 +32,7 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chaotic import faults, recipes
-from chaotic.faults import FILE_FAULTS, SIGNALS, Plan
+from chaotic.faults import FILE_FAULTS, SIGNALS
 from chaotic.trials import Bench, Trial, Undisturbed
 from chaotic.warm import Nursery
 
@@ -42,15 +42,14 @@ from teachers.rule_tutor import RuleTutor
 SMALL = ("SIGKILL", "SIGTERM", "SIGINT", "kill at a call", "torn write, killed", "disk full (ENOSPC)")
 
 
-def plans(kills: int, file_faults: int, rng: Random) -> list[Plan]:
-    """Draw the plans, each kind as often as the others."""
+def kinds(kills: int, file_faults: int) -> list[str]:
+    """Return the kind of each trial, each as often as the others."""
     names = [list(SIGNALS)[number % len(SIGNALS)] for number in range(kills)]
-    names += [list(FILE_FAULTS)[number % len(FILE_FAULTS)] for number in range(file_faults)]
-    return [faults.drawn(name, rng) for name in names]
+    return names + [list(FILE_FAULTS)[number % len(FILE_FAULTS)] for number in range(file_faults)]
 
 
 def trials(
-    wanted: Sequence[Plan], shim: Path | None, folder: Path, seed: int, jobs: int, keep: bool, only: int | None
+    wanted: Sequence[str], shim: Path | None, folder: Path, seed: int, jobs: int, keep: bool, only: int | None
 ) -> Iterator[Trial]:
     """Yield the trials as they end. only: so many of the recipes, from the quickest on; None: all."""
     benches: SimpleQueue[tuple[Bench, dict[str, Undisturbed]]] = SimpleQueue()
@@ -62,12 +61,12 @@ def trials(
             tried = list(recipes.recipes(bench.folder).items())[:only]
             benches.put((bench, {name: bench.undisturbed(name, recipe) for name, recipe in tried}))
 
-        def one(number: int, plan: Plan) -> Trial:
+        def one(number: int, kind: str) -> Trial:
             bench, whole = benches.get()
             try:
                 name = list(whole)[(number + number // len(FILE_FAULTS)) % len(whole)]  # each kind meets each recipe
                 before = set(bench.folder.iterdir())
-                done = bench.trial(number, name, whole[name], plan, Random(f"{seed} {number}"))
+                done = bench.trial(number, name, whole[name], kind, Random(f"{seed} {number}"))
                 if not keep and not done.wrong:
                     for made in set(bench.folder.iterdir()) - before:
                         shutil.rmtree(made, ignore_errors=True)
@@ -84,8 +83,8 @@ def table(found: Sequence[Trial]) -> str:
         "| fault | trials | identical | lost | repeated, at most | repeated, in all |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    kinds = [kind for kind in (*SIGNALS, *FILE_FAULTS) if any(one.kind == kind for one in found)]
-    for kind in (*kinds, ""):
+    tried = [kind for kind in (*SIGNALS, *FILE_FAULTS) if any(one.kind == kind for one in found)]
+    for kind in (*tried, ""):
         of = [one for one in found if one.kind == kind or not kind]
         right, again = sum(not one.wrong for one in of), [max(one.repeated, 0) for one in of]
         rows.append(
@@ -105,14 +104,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write every trial there, a JSON object a line")
     parser.add_argument("--keep", type=Path)
     told = parser.parse_args()
-    rng = Random(told.seed)
     folder = told.keep or Path(tempfile.mkdtemp(prefix="tutelage-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     shim = faults.built(folder)
-    wanted = [faults.drawn(name, rng) for name in SMALL] if told.small else plans(told.kills, told.faults, rng)
+    wanted = list(SMALL) if told.small else kinds(told.kills, told.faults)
     if isinstance(shim, str):
         print(f"file-system faults are left out: {shim}")
-        wanted = [plan for plan in wanted if plan.name in SIGNALS]
+        wanted = [kind for kind in wanted if kind in SIGNALS]
     found: list[Trial] = []
     began = time.monotonic()
     library = shim if isinstance(shim, Path) else None

@@ -10,8 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-KINDS = ("open", "create", "read", "write", "sync", "rename", "unlink", "mkdir", "truncate", "chmod")
-"""Kinds of file-system calls, in the order in which shim.c numbers them."""
+_PLAIN = ("open", "create", "read", "write", "sync", "rename", "unlink", "mkdir", "truncate", "chmod")
+KINDS = (*_PLAIN, *(f"SQLite's {kind}" for kind in _PLAIN))
+"""Kinds of file-system calls, in the order in which shim.c numbers them: of files, then of SQLite's files."""
 
 _KILL, _FAIL, _FAIL_ON, _TORN, _CLOCK = range(1, 6)
 """What shim.c does at a call."""
@@ -24,13 +25,13 @@ class FileFault(NamedTuple):
     error: int
     """The errno that the call fails with; 0 for none."""
     at: tuple[str, ...]
-    """Kinds of calls of which the n-th is struck."""
+    """Kinds of calls of which the n-th is struck, be it SQLite's or not."""
     lasting: tuple[str, ...] = ()
-    """Kinds that fail from then on, as long as the process lives."""
+    """Kinds that fail from then on, as long as the process lives; of SQLite's files too."""
 
 
 FILE_FAULTS: Mapping[str, FileFault] = {
-    "kill at a call": FileFault(_KILL, 0, KINDS),
+    "kill at a call": FileFault(_KILL, 0, _PLAIN),
     "torn write, killed": FileFault(_TORN, 0, ("write",)),
     "disk full (ENOSPC)": FileFault(
         _FAIL_ON, errno.ENOSPC, ("create", "write", "mkdir"), ("create", "write", "mkdir", "truncate")
@@ -42,7 +43,7 @@ FILE_FAULTS: Mapping[str, FileFault] = {
         ("open", "create", "rename", "unlink", "mkdir"),
         ("open", "create", "rename", "unlink", "mkdir", "chmod"),
     ),
-    "clock jumps": FileFault(_CLOCK, 0, KINDS),
+    "clock jumps": FileFault(_CLOCK, 0, _PLAIN),
 }
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGINT twice": signal.SIGINT}
 JUMPS = (-86_400, -3_600, 3_600, 40 * 86_400)
@@ -62,11 +63,16 @@ class Plan(NamedTuple):
     """Seconds, for a clock."""
 
 
-def drawn(name: str, rng: Random) -> Plan:
-    """Draw when, and at which kind of call, a fault strikes: kinds alike, since most calls are reads and writes."""
+def drawn(name: str, calls: Mapping[str, int], rng: Random) -> Plan:
+    """Draw when a fault strikes, and at which kind of call among those that the undisturbed run makes.
+
+    Kinds are drawn alike, and SQLite's calls as often as the others, since most calls are its reads and writes.
+    """
     if name in SIGNALS:
         return Plan(name, rng.random())
-    return Plan(name, rng.random(), rng.choice(FILE_FAULTS[name].at), rng.choice(JUMPS))
+    of_sqlite = rng.random() < 0.5
+    kinds = [f"SQLite's {kind}" if of_sqlite else kind for kind in FILE_FAULTS[name].at]
+    return Plan(name, rng.random(), rng.choice([kind for kind in kinds if calls[kind]]), rng.choice(JUMPS))
 
 
 def built(folder: Path) -> Path | str:
@@ -103,7 +109,7 @@ def as_plain(plan: Plan, calls: Mapping[str, int]) -> dict[str, Any]:
         "error": fault.error,
         "call": 1 + int(plan.moment * max(calls[plan.kind] - 1, 0)),
         "at": _bits((plan.kind,)),
-        "lasting": _bits(fault.lasting),
+        "lasting": _bits((*fault.lasting, *(f"SQLite's {kind}" for kind in fault.lasting))),
         "jump": plan.jump,
     }
 

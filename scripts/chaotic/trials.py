@@ -69,8 +69,9 @@ class Bench:
             raise RuntimeError(f"{name}: {wrong}")
         return Undisturbed(recipe, folder, ended.seconds, ended.counts, requests)
 
-    def trial(self, number: int, name: str, of: Undisturbed, plan: Plan, rng: Random) -> Trial:
-        """Strike a run, go on with it, and say what is not as it should be."""
+    def trial(self, number: int, name: str, of: Undisturbed, kind: str, rng: Random) -> Trial:
+        """Strike a run with a kind of fault, go on with it, and say what is not as it should be."""
+        plan = faults.drawn(kind, of.calls, rng)
         for _ in range(TRIES):
             folder = self._new(f"{number:04d}", of.recipe)
             began = len(self.server.requests)
