@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from lessons.errors import InputError
-from loops.plain_yaml import load_yaml
+from lessons.plain_yaml import load_yaml
 
 MOST_DOTS = 20
 """Dots in a key that is set: no recipe is nested as deep. Our own bound."""

@@ -9,12 +9,12 @@ import msgspec
 
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, digest
+from lessons.plain_yaml import read_yaml_file
 from loops import plugins
 from loops.changing import DEFAULTS, changed
 from loops.fitting import check_method, fitting_grader, unverifiable
 from loops.knobs import nearest, operational_keys, without
 from loops.orders.base import Order
-from loops.plain_yaml import read_yaml_file
 from loops.settings import (
     CallSettings,
     DiagnoseSettings,

@@ -17,11 +17,11 @@ from filelock import FileLock, Timeout
 
 from lessons.errors import InputError
 from lessons.jsonl import LONGEST_LINE, PRIVATE, PRIVATE_FOLDER, UNREADABLE, leftovers, write_whole
+from lessons.plain_yaml import read_yaml_file
 from lessons.records import Record
 from lessons.timing import Part
 from loops import formats
 from loops.links import refuse_links
-from loops.plain_yaml import read_yaml_file
 from loops.records import Clock, Marker, Prompts, RunInfo
 
 R = TypeVar("R", bound=Record)

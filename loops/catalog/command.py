@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from lessons.errors import BudgetError, InputError
 from lessons.ids import seed_of
+from lessons.plain_yaml import read_yaml_file
 from lessons.records import Problem
 from lessons.skills import SkillCatalog
 from loops.asking import run_async, shared_cache
@@ -16,7 +17,6 @@ from loops.catalog.relabelling import relabelled
 from loops.catalog.stages import described
 from loops.catalog.writing import check_own_skills, joined, label, planned, write_catalog
 from loops.exams.freezing import without_overlap
-from loops.plain_yaml import read_yaml_file
 from loops.recipe import Recipe, load
 from loops.records import CatalogInfo
 from loops.views.catalog import CatalogView, catalog_view

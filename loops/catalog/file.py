@@ -12,10 +12,10 @@ import msgspec
 from lessons.errors import InputError
 from lessons.ids import ID_LENGTH, content_id, digest
 from lessons.jsonl import read_jsonl, write_jsonl, write_whole
+from lessons.plain_yaml import read_yaml_file
 from lessons.records import Record
 from lessons.skills import Skill, SkillCatalog
 from loops.knobs import nearest, shown
-from loops.plain_yaml import read_yaml_file
 from loops.records import CatalogInfo
 from loops.store import dump_yaml, read_record, write_record
 from teachers.prompts.reading import MOST_JOINED

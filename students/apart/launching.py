@@ -16,8 +16,8 @@ import psutil
 import yaml
 
 from lessons.errors import InputError
+from lessons.plain_yaml import read_yaml_file
 from students.base import Training
-from students.shortage import words_of
 
 MARK = "TUTELAGE_TRAINING"
 """Environment variable of all processes of a training: its own word."""
@@ -57,9 +57,9 @@ def read_settings(training: Training, folder: Path | None) -> Training:
     if path is not None:
         where = (folder or Path()) / str(path)
         try:
-            told: Any = yaml.safe_load(where.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"train.accelerate.config_file: {where} cannot be read: {words_of(error)}") from error
+            told: Any = read_yaml_file(where)
+        except InputError as error:
+            raise InputError(f"train.accelerate.config_file: {error}") from error
         if not isinstance(told, dict):
             raise InputError(f"train.accelerate.config_file: {where} is not a mapping")
         given = {**cast(dict[str, Any], told), **given}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lessons.errors import InputError
-from loops.plain_yaml import DEEPEST, LARGEST, load_yaml, read_yaml_file
+from lessons.plain_yaml import DEEPEST, LARGEST, load_yaml, read_yaml_file
 
 
 def test_plain_data_is_read_as_by_the_safe_loader() -> None:
