@@ -68,9 +68,7 @@ class Trained(NamedTuple):
     """Of each step."""
 
 
-def ours(
-    student: HFStudent, lessons: list[Lesson], threads: int, precision: Precision, batch: int = BATCH
-) -> Trained:
+def ours(student: HFStudent, lessons: list[Lesson], threads: int, precision: Precision, batch: int = BATCH) -> Trained:
     """Train a student; batch: lessons in a step."""
     ended: list[float] = []
     training = Training(
