@@ -23,6 +23,17 @@ def content_id(kind: str, **fields: object) -> str:
     return digest([kind, fields])[:ID_LENGTH]
 
 
+def short_hash(*texts: str) -> int:
+    """Return 64 bits that stand for texts in their order: of a million, two different ones have the same once in 37
+    million times. For sets of many texts that need not hold them."""
+    hasher = hashlib.blake2b(digest_size=8)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        hasher.update(len(data).to_bytes(8, "big"))
+        hasher.update(data)
+    return int.from_bytes(hasher.digest(), "big")
+
+
 def seed_of(*parts: object) -> int:
     """Return a seed in [0, 2**31) for these parts: stable across processes, unlike `hash`."""
     return int(digest([str(part) for part in parts])[:8], 16) & 0x7FFFFFFF

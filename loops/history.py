@@ -1,10 +1,13 @@
 """What the rounds that are done have left behind: profiles, exams, students, lessons."""
 
+from collections.abc import Iterator, Sequence
+
 from lessons.records import Lesson
 from lessons.skills import SkillProfile
 from loops.records import ExamMetrics, RoundLearned
 from loops.remembering import held
 from loops.store import read_record
+from loops.stored import joined
 from loops.work import Work
 from students.base import Student
 from students.memory import remembering
@@ -42,12 +45,20 @@ def student_after(work: Work, index: int) -> Student:
     return learned_student(work, 0) if work.split.warm_up else work.base
 
 
-def earlier_lessons(work: Work, index: int) -> list[Lesson]:
+def earlier_lessons(work: Work, index: int) -> Sequence[Lesson]:
     """Return the warm-up and the new lessons of earlier rounds whose student was kept, oldest first, each once."""
-    lessons: dict[str, Lesson] = {}
-    for earlier in range(index):
-        if metrics_of(work, earlier).promoted and (work.folder.round(earlier) / "lessons.jsonl").exists():
-            for lesson in work.read(earlier, "lessons.jsonl", Lesson):
-                if lesson.provenance.method != "replay":
-                    lessons.setdefault(lesson.id, lesson)
-    return list(lessons.values())
+    taught = [
+        work.records(earlier, "lessons.jsonl", Lesson)
+        for earlier in range(index)
+        if metrics_of(work, earlier).promoted and (work.folder.round(earlier) / "lessons.jsonl").exists()
+    ]
+
+    def new() -> Iterator[tuple[int, int]]:
+        known: set[int] = set()
+        for which, lessons in enumerate(taught):
+            for place, lesson in enumerate(lessons):
+                if lesson.provenance.method != "replay" and (key := int(lesson.id, 16)) not in known:
+                    known.add(key)
+                    yield which, place
+
+    return joined(taught, new())

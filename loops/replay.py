@@ -30,20 +30,25 @@ def replayed(
     trained anyway; neither they nor two equal answers to one problem are rows.
     """
     own: dict[str, list[Lesson]] = {}
-    taken = set(besides)
+    taken: set[str] = set()
     for attempt in attempts:
         if attempt.right and attempt.text.strip():
             skill = attempt.problem.skills[0] if attempt.problem.skills else ""
             for lesson in _own(attempt, instruction, index):
-                if lesson.id not in taken:
+                if lesson.id not in besides and lesson.id not in taken:
                     taken.add(lesson.id)
                     own.setdefault(skill, []).append(lesson)
     quotas = allocate({skill: len(rows) for skill, rows in own.items()}, shares, count) if shares else None
     rows = _in_turn(own, count, rng, quotas)
     mastered = set(profile.mastered(MASTERED))
-    rest = [lesson for lesson in earlier if lesson.provenance.skill in mastered and lesson.id not in taken]
-    missing = min(count - len(rows), len(rest))
-    return rows + (rng.sample(rest, missing) if missing > 0 else [])
+    if len(rows) >= count:
+        return rows
+    rest = [
+        place
+        for place, lesson in enumerate(earlier)
+        if lesson.provenance.skill in mastered and lesson.id not in besides and lesson.id not in taken
+    ]
+    return rows + [earlier[place] for place in rng.sample(rest, min(count - len(rows), len(rest)))]
 
 
 def _own(attempt: Attempt, instruction: str, index: int) -> Iterator[Lesson]:

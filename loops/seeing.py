@@ -8,6 +8,7 @@ from loops.filters.base import Context, normal
 from loops.history import earlier_lessons, metrics_of, profile_of
 from loops.round import Round
 from loops.scores import Scores
+from loops.stored import Ids
 from loops.selectors.base import Choice, Selector, aim_of
 from loops.work import Work
 from students.base import Student
@@ -20,7 +21,7 @@ def context_of(work: Work, index: int, scores: Scores) -> Context:
     return Context(
         grader=work.grader,
         held_out=frozenset(normal(problem.question) for _, problem in work.exams.problems),
-        trained=frozenset(lesson.id for lesson in earlier),
+        trained=Ids(lesson.id for lesson in earlier),
         earlier=earlier,
         problems=work.split.train,
         exams=work.exams,

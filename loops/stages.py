@@ -1,13 +1,16 @@
 """The stages of a round. Each is a function of what earlier stages wrote, and is done once."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from heapq import merge
+from itertools import chain, repeat
 from pathlib import Path
 
 import msgspec
 
-from lessons.errors import RoundError
+from lessons.errors import GradeError, RoundError
+from lessons.graders.base import Grade
 from lessons.jsonl import write_jsonl
 from lessons.records import Attempt, Dropped, Lesson, LostReply
 from lessons.skills import SkillProfile
@@ -16,8 +19,9 @@ from loops.diagnosis.stage import diagnosed
 from loops.examining import of_round, sit
 from loops.exams import gate
 from loops.exams.auditing import audit_round
-from loops.filters.base import AskingFilter, Filter, apply
+from loops.filters.base import AskingFilter, Context, Filter
 from loops.filters.overlap import Overlap
+from loops.filters.sieve import Named, Sieve, groups, turns
 from loops.graders.base import AskingGrader
 from loops.grading import grades_for
 from loops.history import profile_of
@@ -30,6 +34,7 @@ from loops.round import Round
 from loops.seeing import choice_of, context_of, round_of
 from loops.selectors.base import Budgeted, Selector, new_rows, replay_rows
 from loops.store import write_record
+from loops.stored import Ids, joined, picked
 from loops.work import Work
 from students.base import Student
 from students.memory import remembering
@@ -95,26 +100,36 @@ def sift(work: Work, index: int, student: Student) -> Marker:
     """The filters, one after the other -> kept.jsonl, dropped.jsonl, each drop with its reason."""
 
     def do(folder: Path, counts: Counter[str]) -> None:
-        lessons = work.read(index, "candidates.jsonl", Lesson)
-        dropped = work.read(index, "dropped_by_method.jsonl", Dropped)
-        context = context_of(work, index, work.scores(index, student))
-        filters: list[tuple[str, Filter]] = [
+        lessons = work.records(index, "candidates.jsonl", Lesson)
+        by_method = work.records(index, "dropped_by_method.jsonl", Dropped)
+        filters: list[Named] = [
             (spec["id"], work.recipe.make("filter", spec, f"filters[{place}]"))
             for place, spec in enumerate(work.recipe.filters)
         ]
-        for name, judge in [*filters, ("overlap", Overlap())]:
-            grades = grades_for(judge, work.grader, lessons, work.judging("judge lessons", counts))
-            context = replace(
-                context, grades={**context.grades, **grades}, ratings=_ratings(work, judge, lessons, counts)
-            )
+
+        def asks(judge: Filter) -> bool:
+            by_asking = isinstance(work.grader, AskingGrader) and getattr(judge, "needs_grades", False)
+            return by_asking or isinstance(judge, AskingFilter)
+
+        def look(judge: Filter, some: Sequence[Lesson], context: Context) -> Context:
+            grades = grades_for(judge, work.grader, some, work.judging("judge lessons", counts))
+            if asks(judge):  # what was paid for, later filters see too
+                known.update(grades)
+                grades = known
+            ratings = _ratings(work, judge, some, counts)
             if getattr(judge, "needs_scores", False):
                 work.make_room("scoring")
-            lessons, gone = apply(name, judge, lessons, context)
-            dropped += gone
-        counts["filter/kept"] = write_jsonl(folder / "kept.jsonl", lessons)
-        counts["filter/dropped"] = write_jsonl(folder / "dropped.jsonl", dropped)
-        counts.update({f"drop/{drop.check.filter}: {drop.check.reason}": 0 for drop in dropped})
-        counts.update(f"drop/{drop.check.filter}: {drop.check.reason}" for drop in dropped)
+            return replace(context, grades=grades or context.grades, ratings=ratings)
+
+        known: dict[str, Grade | GradeError] = {}
+        context = replace(context_of(work, index, work.scores(index, student)), grades=known)
+        with Sieve(work.folder.round(index) / ".sieve") as sieve:
+            for group in groups([*filters, ("overlap", Overlap())], asks):
+                lessons = sieve.through(group, lessons, context, look, whole=not turns(group[0][1], asks))
+            counts["filter/kept"] = write_jsonl(folder / "kept.jsonl", lessons)
+            counts["filter/dropped"] = write_jsonl(folder / "dropped.jsonl", chain(by_method, sieve.dropped))
+            reasons = Counter(f"{drop.check.filter}: {drop.check.reason}" for drop in by_method) + sieve.counts
+        counts.update({f"drop/{reason}": count for reason, count in reasons.items()})
 
     return work.once(index, "filter", ("kept.jsonl", "dropped.jsonl"), do)
 
@@ -124,7 +139,7 @@ def select(work: Work, index: int, student: Student) -> Marker:
 
     def do(folder: Path, counts: Counter[str]) -> None:
         selector: Selector = work.recipe.make("selector", work.recipe.select, "select")
-        candidates = work.read(index, "kept.jsonl", Lesson)
+        candidates = work.records(index, "kept.jsonl", Lesson)
         if not candidates and told(folder) is None:
             raise RoundError(_nothing_left(work, index))
         profile = profile_of(work, index)
@@ -132,6 +147,8 @@ def select(work: Work, index: int, student: Student) -> Marker:
         choice = choice_of(work, index, student)
         work.make_room("scoring")
         chosen = selector.select(candidates, wanted, choice) if candidates else []
+        skills: Counter[str] = Counter()
+        now = Ids(seen(lesson, skills).id for lesson in chosen)
         replay = replayed(
             replay_rows(len(chosen), selector.replay),
             attempts=choice.attempts,
@@ -141,19 +158,22 @@ def select(work: Work, index: int, student: Student) -> Marker:
             index=index,
             rng=choice.rng,
             shares=selector.replay_shares(choice) if isinstance(selector, Budgeted) else None,
-            besides={lesson.id for lesson in chosen},
+            besides=now,
         )
-        now = {lesson.id for lesson in (*chosen, *replay)}
-        again = [e for e in _kept_on(work, choice.earlier) if e.id not in now] if candidates else []
+        besides = {lesson.id for lesson in replay}
+        again = _kept_on(work, choice.earlier, lambda one: one not in now and one not in besides)
         order: Order = work.recipe.make("order", work.recipe.order, "order")
-        lessons = order.order([*again, *_interleaved(chosen, replay)], choice) if candidates else []
+        lessons: Sequence[Lesson] = []
+        if candidates:
+            first = ((0, place) for place in range(len(again)))
+            lessons = order.order(joined((again, chosen, replay), chain(first, _interleaved(chosen, replay))), choice)
         assert choice.scores is not None
         choice.scores.close()  # what scored gives its memory to what is trained
         counts["select/new"] = len(chosen)
         counts["select/replayed"] = len(replay)
-        counts["select/earlier"] = len(again)
+        counts["select/earlier"] = len(again) if candidates else 0
         counts.update({f"skill/{skill}": 0 for skill in profile.rows})
-        counts.update(f"skill/{lesson.provenance.skill}" for lesson in chosen)
+        counts.update({f"skill/{skill}": count for skill, count in skills.items()})
         write_jsonl(folder / "lessons.jsonl", lessons)
         counts.update({f"contamination/{kind}": rows for kind, rows in audit_round(work, index, folder).rows.items()})
 
@@ -235,23 +255,33 @@ def _ratings(work: Work, judge: Filter, lessons: Sequence[Lesson], counts: Count
     )
 
 
-def _kept_on(work: Work, earlier: Sequence[Lesson]) -> list[Lesson]:
-    """Return the earlier lessons that are trained again: all where training begins from the base, but only those of the
-    warm-up where the method teaches its latest lessons alone (`earlier: false`); none where it goes on from the last
-    student."""
+def _kept_on(work: Work, earlier: Sequence[Lesson], wanted: Callable[[str], bool]) -> Sequence[Lesson]:
+    """Return the earlier lessons, of wanted ids, that are trained again: all where training begins from the base, but
+    only those of the warm-up where the method teaches its latest lessons alone (`earlier: false`); none where it goes
+    on from the last student."""
     if work.recipe.train.start != "base":
         return []
     alone = work.recipe.method.get("earlier") is False
-    return [lesson for lesson in earlier if not alone or lesson.provenance.round == 0]
+    places = (
+        place
+        for place, lesson in enumerate(earlier)
+        if (not alone or lesson.provenance.round == 0) and wanted(lesson.id)
+    )
+    return picked(earlier, places)
 
 
-def _interleaved(chosen: list[Lesson], replay: list[Lesson]) -> list[Lesson]:
-    """Spread the replayed rows evenly among the new ones, so that a sequential order has them throughout."""
-    if not replay:
-        return chosen
-    placed = [((position + 0.5) / len(chosen), 0, lesson) for position, lesson in enumerate(chosen)]
-    placed += [((position + 0.5) / len(replay), 1, lesson) for position, lesson in enumerate(replay)]
-    return [lesson for _, _, lesson in sorted(placed, key=lambda place: place[:2])]
+def _interleaved(chosen: Sequence[Lesson], replay: Sequence[Lesson]) -> Iterator[tuple[int, int]]:
+    """Yield (1, place) for the new rows and (2, place) for the replayed ones, which are spread evenly among them, so
+    that a sequential order has them throughout."""
+    rows = [zip(repeat(which), range(len(some))) for which, some in ((1, chosen), (2, replay))]
+    sizes = {1: len(chosen), 2: len(replay)}
+    return merge(*rows, key=lambda row: ((row[1] + 0.5) / sizes[row[0]], row[0]))
+
+
+def seen(lesson: Lesson, skills: Counter[str]) -> Lesson:
+    """Return a lesson, its skill counted."""
+    skills[str(lesson.provenance.skill)] += 1
+    return lesson
 
 
 def _nothing_left(work: Work, index: int) -> str:

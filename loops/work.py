@@ -26,6 +26,7 @@ from loops.placing.tenants import asking
 from loops.recipe import Recipe
 from loops.records import EXAMS, Clock, Marker
 from loops.scores import Scores
+from loops.stored import records
 from loops.store import RunFolder, Stopwatch, read_yaml
 from loops.tasks.base import Split, Task
 from loops.tracking import Tracker
@@ -135,6 +136,10 @@ class Work:
     def read(self, index: int, name: str, kind: type[R]) -> list[R]:
         """Return the records of a round's file."""
         return list(read_jsonl(self.folder.round(index) / name, kind, torn=self.listener.line))
+
+    def records(self, index: int, name: str, kind: type[R]) -> Sequence[R]:
+        """Return the records of a round's file: a list where they are few, else read from the file when asked for."""
+        return records(self.folder.round(index) / name, kind, torn=self.listener.line)
 
     def scores(self, index: int, student: Student) -> Scores:
         """Return what tells how probable students find texts in a round; what was scored once is kept in the run."""

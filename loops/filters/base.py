@@ -1,7 +1,7 @@
 """The filter's port. A filter is a module of this folder, named by its module, or `package.module:Name`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -25,7 +25,7 @@ class Context:
     grader: Grader
     held_out: frozenset[str] = frozenset()
     """Normalised questions of the held-out, gate and final problems."""
-    trained: frozenset[str] = frozenset()
+    trained: Set[str] = frozenset()
     """Ids of the lessons of earlier rounds."""
     exams: "ExamIndex | None" = None
     """The same problems by their runs of words; None where there is no exam to keep away from."""
@@ -65,10 +65,26 @@ class Drop(str):
 
 
 class Filter(Protocol):
-    """Says of each candidate whether it may become a lesson. Its fields are its knobs."""
+    """Says of each candidate whether it may become a lesson. Its fields are its knobs.
+
+    One that judges each candidate by itself says so by `alone: ClassVar[bool] = True`: it is then given some of them at
+    a time, so that memory does not grow with their number.
+    """
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> Sequence[Lesson | Drop]:
         """Return for each candidate, in order, the candidate (changed where the filter adds something) or a Drop."""
+        ...
+
+
+@runtime_checkable
+class ComparingFilter(Filter, Protocol):
+    """A filter that holds candidates against one another, and keeps little of each: it need not hold their texts."""
+
+    def verdicts(self, lessons: Sequence[Lesson], context: Context) -> "Iterator[Lesson | Drop | None]":
+        """Yield for each candidate, in order, what `judge` returns for it, or None where it stays as it is.
+
+        lessons: may be read as often as is needed; each time costs as much as decoding the file that they lie in.
+        """
         ...
 
 
@@ -102,14 +118,27 @@ def apply(name: str, judge: Filter, lessons: Sequence[Lesson], context: Context)
     """Run one filter; the kept ones carry its check, the dropped ones its reason."""
     kept: list[Lesson] = []
     dropped: list[Dropped] = []
-    for lesson, verdict in zip(lessons, judge.judge(lessons, context), strict=True):
+    for row in judged(name, judge, lessons, context):
+        dropped.append(row) if isinstance(row, Dropped) else kept.append(row)
+    return kept, dropped
+
+
+def judged(name: str, judge: Filter, lessons: Sequence[Lesson], context: Context) -> Iterator[Lesson | Dropped]:
+    """Yield what becomes of each candidate: the lesson with the filter's check, or what is dropped with its reason."""
+    compares = isinstance(judge, ComparingFilter)
+    verdicts = judge.verdicts(lessons, context) if compares else judge.judge(lessons, context)
+    for lesson, verdict in zip(lessons, verdicts, strict=True):
         if isinstance(verdict, Drop):
             check = Check(filter=name, passed=False, reason=str(verdict), detail=verdict.detail)
-            dropped.append(Dropped(lesson=lesson, check=check))
+            yield Dropped(lesson=lesson, check=check)
         else:
-            check = Check(filter=name, passed=True)
-            kept.append(msgspec.structs.replace(verdict, checks=(*verdict.checks, check)))
-    return kept, dropped
+            kept = lesson if verdict is None else verdict
+            yield msgspec.structs.replace(kept, checks=(*kept.checks, Check(filter=name, passed=True)))
+
+
+def every(lessons: Iterable[Lesson], verdicts: Iterable[Lesson | Drop | None]) -> list[Lesson | Drop]:
+    """Return a comparing filter's verdicts as `judge` returns them."""
+    return [lesson if verdict is None else verdict for lesson, verdict in zip(lessons, verdicts, strict=True)]
 
 
 _SPACES = re.compile(r"\s+")

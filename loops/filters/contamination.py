@@ -34,6 +34,11 @@ class Contamination:
         if not 0 < self.cosine <= 1:
             raise ValueError(f"cosine must be above 0 and at most 1, got {self.cosine}")
 
+    @property
+    def alone(self) -> bool:
+        """Whether it judges some candidates at a time: by meaning it reads its model once for all of them."""
+        return not self.model
+
     def check(self) -> None:
         """Refuse to begin without the model, where one is named.
 

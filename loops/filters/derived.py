@@ -25,6 +25,8 @@ class Derived:
     """
 
     paper: ClassVar[str] = "our own: the steps must come to the answer"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     parts: bool = True
     """The answer may be put together from what the steps name: 154 from "write 4" and "5+9+1=15", jtks from "jacket: j,
     table: t, ...". Without, it must stand in the steps as it is: that finds more, and drops what is put together."""

@@ -1,11 +1,12 @@
 """Drop a candidate that is there already: in this round, in an earlier one, or as a question of the exam."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lessons.ids import short_hash
 from lessons.records import Lesson
-from loops.filters.base import Context, Drop, normal
+from loops.filters.base import Context, Drop, every, normal
 
 __all__ = ["Duplicate"]
 
@@ -22,20 +23,24 @@ class Duplicate:
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge the candidates in order."""
-        seen: set[tuple[str, str]] = set()
-        of_question: dict[str, int] = {}
-        verdicts: list[Lesson | Drop] = []
+        return every(lessons, self.verdicts(lessons, context))
+
+    def verdicts(self, lessons: Sequence[Lesson], context: Context) -> Iterator[Drop | None]:
+        """Judge the candidates in order; of each text a hash is held."""
+        seen: set[int] = set()
+        of_question: dict[int, int] = {}
         for lesson in lessons:
             question = normal("\n".join(message["content"] for message in lesson.prompt))
-            key = (question, normal(lesson.completion))
+            key = short_hash(question, normal(lesson.completion))
             if self.earlier and lesson.id in context.trained:
-                verdicts.append(Drop("trained in an earlier round"))
+                yield Drop("trained in an earlier round")
             elif key in seen:
-                verdicts.append(Drop("same as an earlier candidate"))
-            elif self.per_question and of_question.get(question, 0) >= self.per_question:
-                verdicts.append(Drop("enough on this question"))
+                yield Drop("same as an earlier candidate")
+            elif self.per_question and of_question.get(short_hash(question), 0) >= self.per_question:
+                yield Drop("enough on this question")
             else:
-                of_question[question] = of_question.get(question, 0) + 1
-                verdicts.append(lesson)
+                if self.per_question:
+                    asked = short_hash(question)
+                    of_question[asked] = of_question.get(asked, 0) + 1
+                yield None
             seen.add(key)
-        return verdicts

@@ -20,6 +20,8 @@ class Equations:
     """
 
     paper: ClassVar[str] = "arXiv:2308.01825"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     tolerance: float = TOLERANCE
     """Difference up to which the sides of an equation are equal; 1e-3 as in RFT's code."""
 

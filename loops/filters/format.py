@@ -18,6 +18,8 @@ class Format:
     """Keeps candidates that end in a readable final answer (a critique: in a verdict) and have a sensible length."""
 
     paper: ClassVar[str] = "our own: the form of a lesson"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     least: int = 1
     """Characters of a completion, at least."""
     most: int = 4000

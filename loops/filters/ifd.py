@@ -24,6 +24,8 @@ class IFD:
 
     paper: ClassVar[str] = "arXiv:2308.12032, arXiv:2402.10110, arXiv:2402.00530"
     student: ClassVar[str] = "token scores: 2 texts a candidate, 4 with reverse IFD"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     needs_scores: ClassVar[bool] = True
     """The student scores, and needs room for it."""
     below: float | None = 1.0

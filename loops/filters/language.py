@@ -22,6 +22,8 @@ class Language:
     """
 
     paper: ClassVar[str] = "our own: scripts and function words"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     expected: str = "en"
     """Code of the language: one of ar bg bn de el en es fa fr he hi hy id it ja ka ko nl pl pt ru sv ta te th tr uk ur
     vi zh."""

@@ -20,6 +20,8 @@ class Leak:
     """
 
     paper: ClassVar[str] = "our own: checks LEAP's rule (arXiv:2410.05434)"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     run: int = 8
     """Words in a row that the prompt must not share with the reference solution or the privileged chat, unless the
     question has them; 4 to 7 words count as a whole. 8 is the least of GPT-3's check (arXiv 2005.14165, appendix C)."""

@@ -21,6 +21,8 @@ class Length:
     """Keeps candidates whose prompt (all turns but the system message) and completion have lengths within bounds."""
 
     paper: ClassVar[str] = "our own: bounds; LLM2LLM's teacher is told to keep a question under 100 words"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     unit: Literal["words", "characters", "tokens"] = "words"
     """What is counted. Words are runs of letters and digits, or signs of scripts without spaces. Tokens are the
     student's own, without those of its chat template."""

@@ -1,11 +1,12 @@
 """Drop a candidate that is nearly the same as an earlier one, in this round or before: MinHash, then exact Jaccard."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import ClassVar
 
 from lessons.records import Lesson
-from loops.filters.base import Context, Drop
+from loops.filters.base import Context, Drop, every
 from loops.likeness.minhash import bands_for, near_duplicates
 from loops.likeness.shingles import Of, Unit, parts_of
 
@@ -46,17 +47,19 @@ class NearDuplicate:
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge the candidates in order."""
-        known = [*context.earlier] if self.earlier else []
-        every = [*known, *lessons]
+        return every(lessons, self.verdicts(lessons, context))
+
+    def verdicts(self, lessons: Sequence[Lesson], context: Context) -> Iterator[Drop | None]:
+        """Judge the candidates in order, by what is small of each."""
+        known = context.earlier if self.earlier else ()
         nearest = near_duplicates(
-            (parts_of(lesson, self.of) for lesson in every),
+            (parts_of(lesson, self.of) for lesson in chain(known, lessons)),
             threshold=self.threshold, n=self.n, unit=self.unit, permutations=self.permutations, known=len(known),
         )  # fmt: skip
-        verdicts: list[Lesson | Drop] = []
-        for lesson, near in zip(lessons, nearest[len(known) :], strict=True):
+        for near in islice(nearest, len(known), None):
             if near < 0:
-                verdicts.append(lesson)
+                yield None
+            elif near < len(known):
+                yield Drop("nearly the same as a lesson of an earlier round", known[near].id)
             else:
-                whose = "a lesson of an earlier round" if near < len(known) else "an earlier candidate"
-                verdicts.append(Drop(f"nearly the same as {whose}", every[near].id))
-        return verdicts
+                yield Drop("nearly the same as an earlier candidate", lessons[near - len(known)].id)

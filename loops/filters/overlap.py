@@ -17,6 +17,8 @@ class Overlap:
     aside)."""
 
     paper: ClassVar[str] = "our own: no question of an exam is taught"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
 
     def judge(self, lessons: Sequence[Lesson], context: Context) -> list[Lesson | Drop]:
         """Judge each candidate by itself."""

@@ -20,6 +20,8 @@ class Verified:
     """
 
     paper: ClassVar[str] = "arXiv:2212.10071"
+    alone: ClassVar[bool] = True
+    """It judges each candidate by itself."""
     at_least: float = 1.0
     """Score of the grader that counts as right, in (0, 1]."""
     needs_grades: ClassVar[bool] = True

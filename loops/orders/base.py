@@ -15,6 +15,6 @@ class Order(Protocol):
         """Whether the trainer draws a new random order for every epoch; the order returned then means nothing."""
         ...
 
-    def order(self, lessons: Sequence[Lesson], choice: Choice) -> list[Lesson]:
+    def order(self, lessons: Sequence[Lesson], choice: Choice) -> Sequence[Lesson]:
         """Return the same lessons, each as often as it was given, in the order of training."""
         ...

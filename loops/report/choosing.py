@@ -1,11 +1,12 @@
 """Which rows of a run a page carries: all where they are not too many, else an even choice over rounds and skills."""
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Literal
 
+from lessons.ids import short_hash
 from lessons.records import Check, Lesson
 from loops.reading import RoundView, RunView
 
@@ -53,7 +54,7 @@ class Choice:
 def rows_of(turn: RoundView) -> Iterator[Row]:
     """Yield every row of a round once. Rows of earlier rounds that are trained on again stand in their own round."""
     place = 0
-    taken: set[bytes] = set()
+    taken: set[int] = set()
     for lesson in turn.lessons():
         new = turn.is_new(lesson)
         if new:
@@ -80,10 +81,10 @@ def choose(run: RunView, *, trained: int = MOST_TRAINED, others: int = MOST_OTHE
 
     Within a round and skill rows are taken at equal distances, so that the choice is never one end of a file.
     """
-    groups: dict[Group, list[int]] = {}
+    groups: dict[Group, array[int]] = {}
     for turn in run.rounds:
         for row in rows_of(turn):
-            groups.setdefault((row.standing, turn.index, row.skill), []).append(row.place)
+            groups.setdefault((row.standing, turn.index, row.skill), array("q")).append(row.place)
     places: dict[int, set[int]] = {}
     counted: Counter[Standing] = Counter()
     chosen: Counter[Standing] = Counter()
@@ -108,22 +109,12 @@ def shares(sizes: Mapping[Group, int], most: int) -> dict[Group, int]:
     return given
 
 
-def spread(found: list[int], count: int) -> list[int]:
+def spread(found: Sequence[int], count: int) -> list[int]:
     """Return so many of the places, at equal distances."""
     return [found[(2 * number + 1) * len(found) // (2 * count)] for number in range(count)]
 
 
-def _key(lesson: Lesson) -> bytes:
+def _key(lesson: Lesson) -> int:
     """Return what tells a round's rows apart as their ids do, without the price of an id."""
     parts = [part for message in lesson.prompt for part in (message["role"], message["content"])]
-    return _hash_of([*parts, lesson.completion, lesson.rejected or "", "" if lesson.rejected is None else "pair"])
-
-
-def _hash_of(parts: list[str]) -> bytes:
-    """Return 16 bytes that stand for these texts in their order."""
-    hasher = blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        hasher.update(len(data).to_bytes(8, "big"))
-        hasher.update(data)
-    return hasher.digest()
+    return short_hash(*parts, lesson.completion, lesson.rejected or "", "" if lesson.rejected is None else "pair")

@@ -56,7 +56,7 @@ class Balance(Budgeted):
         if self.target and not any(self.target.values()):
             raise ValueError("target: some share must be above 0")
 
-    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> Sequence[Lesson]:
         """Draw by the mixture's shares, and weigh what is still out of balance."""
         shares = self.shares_of(sorted({self.kind(lesson) for lesson in candidates}))
         chosen = by_shares(candidates, shares, budget, choice.rng, self.kind)

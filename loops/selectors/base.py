@@ -1,17 +1,19 @@
 """The selector's port, and what every selector shares: the budget, and the rows that replay what is mastered."""
 
 import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import msgspec
+from msgspec.structs import replace
 
 from lessons.errors import InputError
 from lessons.records import Attempt, Lesson, Problem
 from lessons.skills import SkillProfile
+from loops.stored import picked
 from students.base import Student, Training
 
 if TYPE_CHECKING:
@@ -77,8 +79,11 @@ class Selector(Protocol):
         """Share of the rows that replay what the student masters, in [0, 1)."""
         ...
 
-    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
-        """Return at most `budget` of the candidates, weighed and in the order of training."""
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> Sequence[Lesson]:
+        """Return at most `budget` of the candidates, weighed and in the order of training.
+
+        Many candidates lie in a file, which is read each time that they are gone through.
+        """
         ...
 
 
@@ -136,24 +141,25 @@ def by_shares(
     budget: int,
     rng: Random,
     kind: Callable[[Lesson], str] = aimed_skill,
-) -> list[Lesson]:
+) -> Sequence[Lesson]:
     """Return `budget` candidates so that each kind's part is as near as can be to its share.
 
     `kind`: what the shares are of, by default the skill that a lesson aims at. Parts are whole numbers by largest
     remainder; what a kind has not enough candidates for goes to the others by their shares. Within a kind the choice is
     uniform. The order is shuffled. Each lesson's `share` is the probability with which it was drawn.
     """
-    groups: dict[str, list[Lesson]] = {}
-    for lesson in candidates:
-        groups.setdefault(kind(lesson), []).append(lesson)
-    quotas = allocate({name: len(rows) for name, rows in groups.items()}, shares, budget)
-    chosen: list[Lesson] = []
-    for name, rows in groups.items():
-        quota = quotas[name]
-        drawn = rng.sample(range(len(rows)), quota)
-        chosen += [msgspec.structs.replace(rows[index], share=quota / len(rows)) for index in sorted(drawn)]
+    groups: dict[str, array[int]] = {}  # kind -> places of its candidates
+    for place, lesson in enumerate(candidates):
+        groups.setdefault(kind(lesson), array("q")).append(place)
+    quotas = allocate({name: len(places) for name, places in groups.items()}, shares, budget)
+    chosen, of = array("q"), array("i", bytes(4 * len(candidates)))  # `of`: number of each candidate's kind
+    for number, (name, places) in enumerate(groups.items()):
+        for place in places:
+            of[place] = number
+        chosen.extend(places[index] for index in sorted(rng.sample(range(len(places)), quotas[name])))
     rng.shuffle(chosen)
-    return chosen
+    parts = [quotas[name] / len(places) for name, places in groups.items()]
+    return picked(candidates, chosen, lambda row, lesson: replace(lesson, share=parts[of[chosen[row]]]))
 
 
 def foremost(

@@ -58,7 +58,7 @@ class Clusters(Budgeted):
         if self.clusters < 1 or not 0 < self.temperature < math.inf:
             raise ValueError("clusters must be at least 1, temperature above 0")
 
-    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> Sequence[Lesson]:
         """Weigh the clusters and draw from them.
 
         Raises:

@@ -39,7 +39,7 @@ class HardShare(Budgeted):
         if not 0 <= self.start <= 1 or self.above < 0:
             raise ValueError("start must be in [0, 1], above at least 0")
 
-    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> Sequence[Lesson]:
         """Draw by the round's share of hard lessons."""
         hard = {
             lesson.id

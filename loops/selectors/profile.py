@@ -67,7 +67,7 @@ class ByProfile(Budgeted):
             raise ValueError("temper and fade must be at least 0, most in (0, 1], shrink above 0, closed in [0, 1]")
         allocation.in_order(self.prerequisites)
 
-    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> Sequence[Lesson]:
         """Draw by the profile's shares."""
         aims = {aimed_skill(lesson) for lesson in candidates}
         shares = self.shares(choice.profile, self._measured(choice), aims, budget)

@@ -65,7 +65,7 @@ class SkillIt(Budgeted):
         if self.eta < 0 or self.window < 1 or self.edge < 0 or self.validation < 0:
             raise ValueError("eta, edge and validation must be at least 0, window at least 1")
 
-    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> Sequence[Lesson]:
         """Measure the losses, and draw by the mixture.
 
         Raises:

@@ -8,6 +8,7 @@ import msgspec
 
 from lessons.records import Lesson
 from loops.selectors.base import Budgeted, Choice
+from loops.stored import picked
 
 __all__ = ["Uniform"]
 
@@ -18,8 +19,8 @@ class Uniform(Budgeted):
 
     paper: ClassVar[str] = "our own: the control without any aim"
 
-    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> list[Lesson]:
+    def select(self, candidates: Sequence[Lesson], budget: int, choice: Choice) -> Sequence[Lesson]:
         """Draw without replacement."""
-        chosen = choice.rng.sample(list(candidates), min(budget, len(candidates)))
+        chosen = choice.rng.sample(range(len(candidates)), min(budget, len(candidates)))
         share = len(chosen) / len(candidates) if candidates else 0.0
-        return [msgspec.structs.replace(lesson, share=share) for lesson in chosen]
+        return picked(candidates, chosen, lambda _, lesson: msgspec.structs.replace(lesson, share=share))

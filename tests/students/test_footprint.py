@@ -145,6 +145,7 @@ def test_estimates_are_within_the_factor_of_noted_peaks(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
     ("model", "what", "rows", "words", "rank"),
     [
