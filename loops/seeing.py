@@ -8,8 +8,8 @@ from loops.filters.base import Context, normal
 from loops.history import earlier_lessons, metrics_of, profile_of
 from loops.round import Round
 from loops.scores import Scores
-from loops.stored import Ids
 from loops.selectors.base import Choice, Selector, aim_of
+from loops.stored import Ids
 from loops.work import Work
 from students.base import Student
 from teachers.calls import Caller

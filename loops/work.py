@@ -26,8 +26,8 @@ from loops.placing.tenants import asking
 from loops.recipe import Recipe
 from loops.records import EXAMS, Clock, Marker
 from loops.scores import Scores
-from loops.stored import records
 from loops.store import RunFolder, Stopwatch, read_yaml
+from loops.stored import records
 from loops.tasks.base import Split, Task
 from loops.tracking import Tracker
 from loops.watching.progress import Listener
