@@ -99,7 +99,7 @@ def check(args: argparse.Namespace, work: Path) -> tuple[dict[str, Any], list[Ch
         made(work / "teacher", sizes[1], precision=precision, device=args.device, seed=2)
     )
     base = open_base(student_model)
-    memory = Memory(int(os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or 0) if on_gpu else None)
+    memory = Memory((os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0] if on_gpu else None)
     idle = memory.now()
     weights = HFStudent(base, precision=precision)
     lessons = made_up(weights, batch * steps, tokens)
@@ -112,10 +112,10 @@ def check(args: argparse.Namespace, work: Path) -> tuple[dict[str, Any], list[Ch
         engine=VLLMEngine(dtype=precision, **server),
         weights=weights,
         training=Training(
-            epochs=1, batch_size=batch, micro_batch_size=batch, learning_rate=5e-3, max_length=4096, rank=16,
-            precision="auto" if on_gpu else "float32",
+            epochs=10 if args.small else 2, batch_size=batch, micro_batch_size=batch, learning_rate=5e-3,
+            max_length=4096, rank=16, precision="auto" if on_gpu else "float32",
         ),
-        lessons=lessons,
+        lessons=(lessons, made_up(weights, batch * steps, tokens, "WORD")),
         folder=work,
     )  # fmt: skip
     switches, checks = dict[str, Any](), list[Check]()
@@ -144,7 +144,7 @@ def show(report: dict[str, Any], checks: list[Check]) -> None:
         title=f"{report['device']}: student {report['student']}; teacher {report['teacher']}", title_justify="left"
     )
     for heading in ("what", "figure", ""):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "what")
     for way, name in (("ours", "training"), ("trl", "training, plain TRL")):
         one = report["training"][way]
         used = "not known" if one["flop_utilisation"] is None else f"{one['flop_utilisation']:.1%}"
@@ -156,7 +156,7 @@ def show(report: dict[str, Any], checks: list[Check]) -> None:
         table.add_row(f"peak memory: {phase}", f"{peak:.1f} GiB")
     for one in checks:
         table.add_row(one.name, "holds" if one.holds else "FAILS", one.detail)
-    Console(width=max(100, Console().width)).print(table)
+    Console(width=max(150, Console().width)).print(table)
 
 
 def gib(count: int) -> float:

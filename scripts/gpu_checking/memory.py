@@ -14,10 +14,10 @@ EVERY = 0.25
 class Memory:
     """Notes the peak of each phase.
 
-    gpu: index of the GPU as nvidia-smi counts it; None: main memory of this process and all that it started.
+    gpu: index or UUID of the GPU, as nvidia-smi has it; None: main memory of this process and all that it started.
     """
 
-    def __init__(self, gpu: int | None) -> None:
+    def __init__(self, gpu: str | None) -> None:
         self._gpu = gpu
         self.peaks: dict[str, int] = {}
         """Phase -> bytes, everything on the GPU counted; of a CPU, pages that processes share counted for each."""
@@ -46,8 +46,8 @@ class Memory:
         return _of_processes() if self._gpu is None else _of_gpu(self._gpu)
 
 
-def _of_gpu(index: int) -> int:
-    command = ["nvidia-smi", f"--id={index}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+def _of_gpu(gpu: str) -> int:
+    command = ["nvidia-smi", f"--id={gpu}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     return int(told.stdout.strip()) << 20 if told.returncode == 0 and told.stdout.strip().isdigit() else 0
 

@@ -38,7 +38,8 @@ class Setting(NamedTuple):
     engine: VLLMEngine
     weights: HFStudent
     training: Training
-    lessons: list[Lesson]
+    lessons: tuple[list[Lesson], list[Lesson]]
+    """Of each round; of unlike words, so that the two students say unlike things."""
     folder: Path
 
 
@@ -55,15 +56,17 @@ def taken_in_turns(setting: Setting, memory: Memory, *, sleeps: bool) -> tuple[d
     way, checks = "sleep" if sleeps else "stop", list[Check]()
     try:
         with Watch() as watch:
-            for index in (1, 2):
+            for index, lessons in enumerate(setting.lessons, start=1):
+                card.make_room("idle")  # before the phase, so that its peak is its own
                 with memory.phase(f"teacher ({way})"):
                     ask(card, teacher, index)
                 card.make_room("student")
                 with memory.phase("student answers"):
                     before = answers(student)
+                card.make_room("training")
                 with memory.phase("train a round"):
                     taught, _ = student.learn(
-                        setting.lessons, setting.folder / f"{way}-{index}", setting.training,
+                        lessons, setting.folder / f"{way}-{index}", setting.training,
                         seed=index, progress=lambda *_: watch.look("training"),
                     )  # fmt: skip
                 with memory.phase("student answers"):

@@ -64,9 +64,9 @@ def operations(shape: Shape, length: float) -> float:
     return 4 * shape.base + 6 * shape.adapter + attention
 
 
-def made_up(student: HFStudent, count: int, tokens: int) -> list[Lesson]:
-    """Return lessons of about so many tokens each, a quarter of them the prompt's."""
-    words = " ".join(f"number {n}" for n in range(2000))
+def made_up(student: HFStudent, count: int, tokens: int, word: str = "number") -> list[Lesson]:
+    """Return lessons of about so many tokens each, a quarter of them the prompt's, that say a word again and again."""
+    words = " ".join(f"{word} {n}" for n in range(2000))
     each = len(student.tokenizer(words, add_special_tokens=False)["input_ids"]) / len(words)
     room = int(tokens / each)
     lessons: list[Lesson] = []

@@ -29,7 +29,7 @@ from students.hf import HFStudent
 from students.open import open_student
 from teachers import servers
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = 16
