@@ -189,5 +189,5 @@ class Scores:
             yield
         except sqlite3.OperationalError as error:  # a folder that is gone, a full disk, another's lock
             raise InputError(f"{self._path}: the file of scores cannot be used ({error})") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise InputError(f"{self._path}: is no file of scores ({error}); delete it, it is made anew") from error

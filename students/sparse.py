@@ -163,5 +163,5 @@ class DrawStore:
                 yield file
         except (sqlite3.OperationalError, OSError) as error:  # its place, its rights, another's lock, a full disk
             raise StudentError(f"{self.path}: the file of draws cannot be used ({error})") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StudentError(f"{self.path}: is no file of draws ({error}); delete it, it is made anew") from error

@@ -187,7 +187,7 @@ class BatchState:
     def _said(self) -> Generator[None, None, None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{self.path}: the record of batches cannot be used ({error}): check the path, its rights and free "
                 f"space; without it, batches under way are paid for again"

@@ -77,7 +77,7 @@ def _damage(path: Path) -> str:
             return "" if found == "ok" else " ".join(str(found).split())[:120]
     except sqlite3.OperationalError as error:  # rights, locks, a full disk: no damage
         return "" if "malformed" not in str(error) else str(error)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return str(error)
     except OSError as error:
         raise InputError(f"{path}: the ledger cannot be opened ({error.strerror})") from error
@@ -112,7 +112,7 @@ def _readable(aside: Path) -> Iterator[tuple[Call, bool]]:
                     call = _whole(record)
                     if call is not None:
                         yield call, bool(bought)
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             continue
 
 
