@@ -76,7 +76,7 @@ class Bench:
             folder = self._new(f"{number:04d}", of.recipe)
             began = len(self.server.requests)
             ended = self._struck(folder, of, plan)
-            if ended.struck or ended.signalled:
+            if ended.struck or ended.code:
                 break
             plan = plan._replace(moment=plan.moment * 0.7)
         wrong = [*_ending(plan, ended), *comparing.unwhole(folder / "run")]
