@@ -18,6 +18,7 @@ from teachers.batch_courier import Courier, Pace
 from teachers.batch_desk import LARGEST, Desk
 from teachers.batch_jobs import BatchJobs
 from teachers.batch_state import BatchState, default_path
+from teachers.key_owners import check_owner, variables_of
 from teachers.openai import OpenAITeacher
 from teachers.prices import Prices
 from teachers.retry import RetryPolicy
@@ -151,6 +152,7 @@ class BatchTeacher:
 
     @cached_property
     def _secrets(self) -> Secrets:
+        check_owner(variables_of(self.key, self.headers), self.base_url)
         return Secrets.read(self.key, self.headers)
 
     @cached_property

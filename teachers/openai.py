@@ -16,6 +16,7 @@ from lessons.records import Message
 from teachers.base import Reply, Sampling
 from teachers.capabilities import Abilities, Feature, read_models
 from teachers.connection import Connection
+from teachers.key_owners import check_owner, variables_of
 from teachers.limits import Limiter
 from teachers.prices import Prices
 from teachers.retry import RetryPolicy
@@ -72,7 +73,7 @@ class OpenAITeacher:
             raise InputError("teacher.base_url must begin with http:// or https:// and name a host")
         if address.username or address.password or address.query:
             raise InputError("teacher.base_url must not hold a user, a password or a query: use key or headers")
-        variables = [self.key, *(value[1:] for value in self.headers.values() if value.startswith("$"))]
+        variables = variables_of(self.key, self.headers)
         for knob in ("model", "base_url", "label", "extra_body"):
             check_no_key(knob, getattr(self, knob), variables)
         plain = {name: "" if value.startswith("$") else value for name, value in self.headers.items()}
@@ -196,6 +197,7 @@ class OpenAITeacher:
 
     @cached_property
     def _connection(self) -> Connection:
+        check_owner(variables_of(self.key, self.headers), self.base_url)
         return Connection(self.model, self.base_url, Secrets.read(self.key, self.headers), self.timeout)
 
     async def _completion(self, body: bytes) -> Reply:

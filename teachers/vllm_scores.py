@@ -15,6 +15,7 @@ from lessons.jsonl import UNREADABLE, plain_text
 from lessons.records import Message
 from teachers.base import TokenScore
 from teachers.connection import Connection
+from teachers.key_owners import check_owner
 from teachers.retry import RetryPolicy
 from teachers.secrets import Secrets, check_variable
 from teachers.wire import shown
@@ -131,6 +132,7 @@ class VLLMScores:
 
     @cached_property
     def _connection(self) -> Connection:
+        check_owner([self.key], self.base_url)
         return self.link or Connection(self.model, self.base_url, Secrets.read(self.key, {}), self.timeout)
 
     async def _tokens(self, body: dict[str, Any]) -> _Tokens:
