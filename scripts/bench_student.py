@@ -83,6 +83,7 @@ def ours(student: HFStudent, lessons: list[Lesson], threads: int, precision: Pre
         start="base",
         threads=threads,
         precision=precision,
+        process="here",
     )
     with tempfile.TemporaryDirectory() as work:
         _, learned = student.learn(

@@ -72,8 +72,8 @@ def trainer_class() -> type[Any]:
                 part["num_items_in_batch"] = tokens
                 with by_itself(self.accelerator):
                     loss = loss + super().compute_loss(model, part) * weight * tokens / total
-            self.note(loss)
-            loss = loss * self.accelerator.num_processes  # the gradients of all processes are averaged afterwards
+            # TRL has multiplied it by the number of processes, whose gradients are averaged afterwards.
+            self.note(loss / self.accelerator.num_processes)
             return (loss, None) if return_outputs else loss
 
     return MixedTrainer

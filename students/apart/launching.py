@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,25 +133,25 @@ class Started:
             return self._process.wait(seconds)
         return None
 
-    def end(self, workers: Iterable[int]) -> None:
-        """Kill whatever is left, and wait until it is gone. workers: ids of processes that may have left the group."""
+    def end(self) -> None:
+        """Kill whatever is left, and wait until it is gone: also what has left the group, as launched workers do."""
         until = time.monotonic() + _GONE
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        left = set(workers)
-        while left and time.monotonic() < until:
-            left = {pid for pid in left if self._kill(pid)}
-            time.sleep(0.01 if left else 0)
+        if self.code is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        while self._kill_marked() and time.monotonic() < until:
+            time.sleep(0.02)
 
-    def _kill(self, pid: int) -> bool:
-        """Kill a worker; return whether there was one."""
-        with contextlib.suppress(psutil.Error, OSError):
-            process = psutil.Process(pid)
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.mark:
-                process.kill()
-                return True
-        return False
+    def _kill_marked(self) -> bool:
+        """Kill the processes that carry this training's mark; return whether there were any."""
+        found = False
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found = True
+                    process.kill()
+        return found
 
     def _environment(self) -> Mapping[str, str]:
         """Return the environment of the processes: they find the modules that this process would."""

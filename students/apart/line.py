@@ -25,13 +25,6 @@ _PATH = 100
 """Longest path of a socket, in bytes: the system takes 104 to 108."""
 
 
-class Hello(msgspec.Struct, tag=True):
-    """First of all: which process this is."""
-
-    rank: int
-    pid: int
-
-
 class Phase(msgspec.Struct, tag=True):
     """What is done now."""
 
@@ -79,14 +72,6 @@ class Failed(msgspec.Struct, tag=True):
     micro: int = 0
 
 
-class Halted(msgspec.Struct, tag=True):
-    """Training was stopped as it was asked to."""
-
-
-class Done(msgspec.Struct, tag=True):
-    """The result is written."""
-
-
 class Graded(msgspec.Struct, tag=True):
     """Grades, in the order of what was asked; a text is what a grader said that could not tell."""
 
@@ -97,7 +82,7 @@ class Stop(msgspec.Struct, tag=True):
     """Stop after this step, with a checkpoint."""
 
 
-FromWorker = Hello | Phase | Ready | Stepped | Alive | Logged | Asked | Failed | Halted | Done
+FromWorker = Phase | Ready | Stepped | Alive | Logged | Asked | Failed
 ToWorker = Graded | Stop
 
 
@@ -119,30 +104,35 @@ class Switchboard:
         self._decoder = msgspec.json.Decoder(FromWorker)
 
     def read(self, seconds: float) -> list[tuple[socket.socket, FromWorker]]:
-        """Return what workers have said, waiting up to these seconds for the first of it."""
+        """Return all that workers have said, waiting up to these seconds for the first of it."""
         told: list[tuple[socket.socket, FromWorker]] = []
-        for key, _ in self._selector.select(seconds):
-            if key.fileobj is self._server:
-                line, _ = self._server.accept()
-                self._selector.register(line, selectors.EVENT_READ)
-                self._held[line] = bytearray()
-                continue
-            line: Any = key.fileobj
-            try:
-                more = line.recv(1 << 16)
-            except OSError:
-                more = b""
-            if not more:
-                self._selector.unregister(line)
-                self._held.pop(line)
-                line.close()
-                continue
-            held = self._held[line]
-            held += more
-            *whole, rest = bytes(held).split(b"\n")
-            held[:] = rest
-            told += [(line, self._decoder.decode(one)) for one in whole]
+        ready = self._selector.select(seconds)
+        while ready:
+            for key, _ in ready:
+                if key.fileobj is self._server:
+                    line, _ = self._server.accept()
+                    self._selector.register(line, selectors.EVENT_READ)
+                    self._held[line] = bytearray()
+                else:
+                    told += self._read_one(key.fileobj)
+            ready = self._selector.select(0)
         return told
+
+    def _read_one(self, line: Any) -> list[tuple[socket.socket, FromWorker]]:
+        try:
+            more = line.recv(1 << 16)
+        except OSError:
+            more = b""
+        if not more:
+            self._selector.unregister(line)
+            self._held.pop(line)
+            line.close()
+            return []
+        held = self._held[line]
+        held += more
+        *whole, rest = bytes(held).split(b"\n")
+        held[:] = rest
+        return [(line, self._decoder.decode(one)) for one in whole]
 
     def send(self, line: socket.socket, message: ToWorker) -> None:
         """Tell one worker something; one that is gone is told nothing."""
@@ -169,7 +159,7 @@ class Switchboard:
 class Line:
     """A worker's end. The process ends at once when the run is gone, whatever it is doing."""
 
-    def __init__(self, path: Path, rank: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(str(path))
@@ -177,7 +167,6 @@ class Line:
         self._grades: queue.SimpleQueue[Graded] = queue.SimpleQueue()
         self.stopping = False
         """Whether the run asks to stop."""
-        self.send(Hello(rank=rank, pid=os.getpid()))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, message: FromWorker) -> None:

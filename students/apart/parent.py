@@ -14,21 +14,7 @@ from lessons.records import Lesson, Problem
 from students.adapters import NOTE
 from students.apart.job import Job, base_note, objective_note, plain, read_result, write_job
 from students.apart.launching import Started, command
-from students.apart.line import (
-    Alive,
-    Asked,
-    Done,
-    Failed,
-    FromWorker,
-    Graded,
-    Halted,
-    Hello,
-    Logged,
-    Phase,
-    Ready,
-    Stepped,
-    Switchboard,
-)  # fmt: skip
+from students.apart.line import Alive, Asked, Failed, FromWorker, Graded, Logged, Phase, Ready, Stepped, Switchboard
 from students.base import Learned, Progress, Training
 from students.models import Base
 from students.reinforcing import graded
@@ -134,7 +120,7 @@ def learn_apart(
         try:
             following.follow(started)
         finally:
-            started.end(following.workers)
+            started.end()
             if relay is not None:
                 relay.close()
     learned = read_result(folder)
@@ -156,7 +142,6 @@ class _Following:
         relay: Relay | None,
         grader: Grader | None,
     ) -> None:
-        self.workers: set[int] = set()
         self._lines, self._training, self._log = lines, training, log
         self._progress, self._relay, self._grader = progress, relay, grader
         self._phase, self._step, self._steps = "the process starts", 0, 0
@@ -191,8 +176,6 @@ class _Following:
 
     def _take(self, line: socket.socket, message: FromWorker) -> None:
         match message:
-            case Hello():
-                self.workers.add(message.pid)
             case Phase():
                 self._phase = message.name
             case Ready():
@@ -210,7 +193,7 @@ class _Following:
             case Failed():  # where one process has failed, the others fail for want of it
                 if self._failed is None or self._failed.kind == "other":
                     self._failed = message
-            case Alive() | Halted() | Done():
+            case Alive():
                 pass
 
     def _grades(self, asked: Sequence[tuple[Problem, str]]) -> list[tuple[float, str | None, str] | str]:

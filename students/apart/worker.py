@@ -12,7 +12,7 @@ from lessons.errors import GradeError, InputError, StudentError
 from lessons.graders.base import Grade
 from lessons.records import Lesson, Problem
 from students.apart.job import Job, opened, read_job, training_of, write_result
-from students.apart.line import Alive, Done, Failed, Halted, Line, Logged, Phase, Ready, Stepped
+from students.apart.line import Alive, Failed, Line, Logged, Phase, Ready, Stepped
 from students.apart.tied import tie
 from students.base import Learned
 from students.shortage import OutOfMemory, is_shortage, words_of
@@ -52,11 +52,10 @@ def main(arguments: list[str]) -> int:
     tie(os.getppid())
     folder, rank = Path(arguments[0]), int(os.environ.get("RANK", "0"))
     job, lessons = read_job(folder)
-    line = Line(Path(job.line), rank)
+    line = Line(Path(job.line))
     try:
         learned = _trained(job, lessons, line, rank)
-    except KeyboardInterrupt:
-        line.send(Halted())
+    except KeyboardInterrupt:  # the run stops, and there is a checkpoint
         return 0
     except Exception as error:  # noqa: BLE001 - told to the run, and to the log
         traceback.print_exc()
@@ -64,7 +63,6 @@ def main(arguments: list[str]) -> int:
         return 1
     if learned is not None:
         write_result(folder, learned)
-    line.send(Done())
     return 0
 
 

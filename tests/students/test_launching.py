@@ -141,7 +141,7 @@ def test_what_was_started_is_ended_with_all_of_its_own(tmp_path: Path) -> None:
     started = Started([sys.executable, "-c", program], tmp_path / "log")
     while not (tmp_path / "log").read_text().endswith("\n"):
         assert started.wait(0.05) is None
-    started.end([int((tmp_path / "log").read_text()), stranger.pid])
+    started.end()
     assert stranger.poll() is None
     import psutil
 
