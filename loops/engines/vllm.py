@@ -23,14 +23,14 @@ KNOBS = "student.engine"
 
 @dataclass(frozen=True, kw_only=True)
 class VLLMEngine:
-    """Through a vLLM server: many times as fast on a GPU. The server has the base's weights and the latest adapter
-    under a name of its own, or merged weights; the student learns and scores in this process while it is not there."""
+    """Through a vLLM server that is started for it. The server has the base's weights and the latest adapter under a
+    name of its own, or merged weights; the student learns and scores in this process while it is not there."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of weights and activations; auto is what vLLM takes for the model: 16 bits also for one in float32."""
     merge: bool = False
-    """Whether the adapter is merged into weights of its own before they are served: a little faster to answer, a new
-    server for every round. Whole weights (adapter.rank 0) always are."""
+    """Whether the adapter is merged into weights of its own before they are served, by a new server for every round.
+    Whole weights (adapter.rank 0) always are."""
     max_model_len: int | None = None
     """Tokens of prompt and answer together, at most; null is what the model was made for."""
     send_seed: bool | None = None
