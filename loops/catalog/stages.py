@@ -50,8 +50,8 @@ def catalogue(work: Work) -> None:
     path = work.folder.path / "catalog.yaml"
 
     def do_catalog(_: Path, counts: Counter[str]) -> None:
-        if path.exists():
-            return  # a run of an older version wrote it while it froze its problems
+        if path.exists() and not info_path(path).exists():
+            return  # a run of an older version wrote it while it froze its problems, and said nothing of how
         train = work.read_problems("train")
         given = given_catalog(work.recipe, work.task, (*train, *work.read_problems("pool")))
         if given is not None:
