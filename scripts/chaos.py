@@ -1,6 +1,6 @@
 """Strike the loop at random moments and at its file-system calls, go on with it, hold it against an undisturbed run.
 
-    python scripts/chaos.py [--kills 200] [--faults 100] [--seed 0] [--jobs 1] [--small] [--json OUT] [--keep FOLDER]
+    python scripts/chaos.py [--kills 200] [--faults 100] [--seed 0] [--jobs 1] [--small] [--only N ...]
 
 Each trial is a run of one of three small recipes: a tiny student, a teacher over HTTP, every stage. It is struck once,
 in a fifth of the trials a second time, then resumed until it is done, and resumed once more. In the end everything that
@@ -49,32 +49,33 @@ def kinds(kills: int, file_faults: int) -> list[str]:
 
 
 def trials(
-    wanted: Sequence[str], shim: Path | None, folder: Path, seed: int, jobs: int, keep: bool, only: int | None
+    wanted: Sequence[tuple[int, str]], shim: Path | None, folder: Path, told: argparse.Namespace
 ) -> Iterator[Trial]:
-    """Yield the trials as they end. only: so many of the recipes, from the quickest on; None: all."""
+    """Yield the trials, which are wanted as (number, kind), in their order."""
     benches: SimpleQueue[tuple[Bench, dict[str, Undisturbed]]] = SimpleQueue()
-    with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
-        for job in range(jobs):
+    with ExitStack() as stack, ThreadPoolExecutor(told.jobs) as pool:
+        for job in range(told.jobs):
             server = stack.enter_context(LoopbackServer(RuleTutor(error_rate=0.2)))
             bench = Bench(stack.enter_context(Nursery(shim)), server, folder / str(job))
             bench.folder.mkdir()
-            tried = list(recipes.recipes(bench.folder).items())[:only]
-            benches.put((bench, {name: bench.undisturbed(name, recipe) for name, recipe in tried}))
+            small = list(recipes.recipes(bench.folder).items())[: 1 if told.small else None]
+            benches.put((bench, {name: bench.undisturbed(name, recipe) for name, recipe in small}))
 
-        def one(number: int, kind: str) -> Trial:
+        def one(asked: tuple[int, str]) -> Trial:
+            number, kind = asked
             bench, whole = benches.get()
             try:
                 name = list(whole)[number % len(whole)]
                 before = set(bench.folder.iterdir())
-                done = bench.trial(number, name, whole[name], kind, Random(f"{seed} {number}"))
-                if not keep and not done.wrong:
+                done = bench.trial(number, name, whole[name], kind, Random(f"{told.seed} {number}"))
+                if told.keep is None and not done.wrong:
                     for made in set(bench.folder.iterdir()) - before:
                         shutil.rmtree(made, ignore_errors=True)
                 return done
             finally:
                 benches.put((bench, whole))
 
-        yield from pool.map(one, range(len(wanted)), wanted)
+        yield from pool.map(one, wanted)
 
 
 def table(found: Sequence[Trial]) -> str:
@@ -102,31 +103,31 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="trials at once, each with a warm process of its own")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--json", type=Path, help="write every trial there, a JSON object a line")
+    parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="repeat only these of the trials")
     parser.add_argument("--keep", type=Path)
     told = parser.parse_args()
     folder = told.keep or Path(tempfile.mkdtemp(prefix="tutelage-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     shim = faults.built(folder)
     wanted = list(SMALL) if told.small else kinds(told.kills, told.faults)
-    Random(told.seed).shuffle(wanted)  # so that what a run has done when it is broken off is of every kind
+    Random(told.seed).shuffle(wanted)  # so that what has been done when it is broken off is of every kind
+    numbered = [(number, kind) for number, kind in enumerate(wanted) if not told.only or number in told.only]
     if isinstance(shim, str):
         print(f"file-system faults are left out: {shim}")
-        wanted = [kind for kind in wanted if kind in SIGNALS]
+        numbered = [(number, kind) for number, kind in numbered if kind in SIGNALS]
     found: list[Trial] = []
     began = time.monotonic()
     library = shim if isinstance(shim, Path) else None
     with ExitStack() as stack:
         out = stack.enter_context(told.json.open("w", encoding="utf-8")) if told.json else None
-        for one in trials(
-            wanted, library, folder, told.seed, told.jobs, told.keep is not None, 1 if told.small else None
-        ):
+        for one in trials(numbered, library, folder, told):
             found.append(one)
             if out is not None:
                 out.write(json.dumps(one._asdict()) + "\n")
                 out.flush()
             if one.wrong:
                 where = f", struck {one.struck!r}" if one.struck else ""
-                print(f"trial {len(found) - 1}: {one.recipe}, {one.plan}{where}, ended {one.code}")
+                print(f"trial {one.number}: {one.recipe}, {one.plan}{where}, ended {one.code}")
                 print(*(f"  {fault}" for fault in one.wrong), sep="\n", flush=True)
     print(f"{len(found)} trials in {time.monotonic() - began:.0f} s, seed {told.seed}\n\n{table(found)}")
     wrong = sum(bool(one.wrong) for one in found)
@@ -134,7 +135,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         print(f"\n{wrong} went wrong; see {folder}")
-    return 1 if wrong or len(found) < len(wanted) else 0
+    return 1 if wrong or len(found) < len(numbered) else 0
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Undisturbed(NamedTuple):
 class Trial(NamedTuple):
     """What became of a run that was struck."""
 
+    number: int
     kind: str
     recipe: str
     plan: Plan
@@ -103,7 +104,7 @@ class Bench:
             wrong.append(f"{lost} calls that the ledger held were made again")
         if not last.code:
             wrong += self._again(folder)
-        return Trial(plan.name, name, plan, ended.code, ended.struck, count, repeated, lost, tuple(wrong))
+        return Trial(number, plan.name, name, plan, ended.code, ended.struck, count, repeated, lost, tuple(wrong))
 
     def _struck(self, folder: Path, of: Undisturbed, plan: Plan) -> Ended:
         if plan.name in FILE_FAULTS:
