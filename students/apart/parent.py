@@ -144,7 +144,7 @@ class _Following:
     ) -> None:
         self._lines, self._training, self._log = lines, training, log
         self._progress, self._relay, self._grader = progress, relay, grader
-        self._phase, self._step, self._steps = "the process starts", 0, 0
+        self._phase, self._step = "the process starts", 0
         self._ready = Ready(micro=0, lengths=[])
         self._failed: Failed | None = None
         self._heard = time.monotonic()
@@ -155,13 +155,13 @@ class _Following:
         Raises:
             StudentError, InputError: they have not. Or whatever `progress` raises: training is then stopped first.
         """
-        try:
-            while started.code is None and self._failed is None:
+        while started.code is None and self._failed is None:
+            try:
                 self._hear()
-                self._check_silence()
-        except BaseException:
-            self._halt(started)
-            raise
+            except BaseException:
+                self._halt(started)
+                raise
+            self._check_silence()
         started.wait(_UNWIND)
         self._hear()
         if self._failed is not None:
@@ -181,7 +181,7 @@ class _Following:
             case Ready():
                 self._ready, self._phase = message, "the first step"
             case Stepped():
-                self._phase, self._step, self._steps = f"step {message.done + 1}", message.done, message.of
+                self._phase, self._step = f"step {message.done + 1}", message.done
                 if self._progress is not None:
                     self._progress(message.done, message.of)
             case Logged():
@@ -213,7 +213,7 @@ class _Following:
         """Have training stop after its step, and wait for that; another Ctrl-C ends the wait."""
         self._lines.stop()
         until = time.monotonic() + _HALT
-        while started.code is None and time.monotonic() < until and self._step and self._failed is None:
+        while started.code is None and time.monotonic() < until and self._step:
             for line, message in self._lines.read(_LOOK):
                 if isinstance(message, Asked):
                     self._lines.send(line, Graded(grades=self._grades(message.answers)))
