@@ -98,7 +98,7 @@ class RunFolder:
 
     def note_seconds(self, seconds: float, starting: float) -> None:
         """Note how many seconds processes have worked at this run in all, and how many of them before a first stage."""
-        write_record(self.path / "clock.json", Clock(seconds=round(seconds, 1), starting=round(starting, 1)))
+        write_record(self.path / "clock.json", Clock(seconds=round(seconds, 1), starting=round(starting, 3)))
 
     def note_prompts(self, versions: Mapping[str, Iterable[str]]) -> None:
         """Add to the versions of the prompts that the run has asked with: `prompts.json`, name -> content ids."""
