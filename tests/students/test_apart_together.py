@@ -207,16 +207,16 @@ def test_the_order_is_that_of_accelerate(epoch: int) -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_trains_what_the_cpu_does(student: HFStudent, rows: list[Lesson], tmp_path: Path) -> None:
-    """Run on a machine with a GPU: one process of its own there, beside this one on the CPU."""
+@pytest.mark.parametrize("more", [{}, {"accelerate": {"fsdp_config": {}}}], ids=["ddp", "fsdp2"])
+def test_gpus_train_together_what_one_does(
+    student: HFStudent, rows: list[Lesson], more: dict[str, Any], tmp_path: Path
+) -> None:
+    """Run on a machine with GPUs: one in the run's process beside one in its own, or two where there are two."""
     import torch
 
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    _, learned = student.learn(rows, tmp_path, msgspec.structs.replace(BASE, process="auto"), seed=3)
-    assert len(learned.losses) == 8
-    assert learned.losses[-1] < learned.losses[0]
-    if torch.cuda.device_count() > 1:
-        losses, weights = differences(student, rows, BASE, tmp_path, processes=2)
-        assert losses < 1e-3
-        assert weights < 1e-2
+    count = min(2, torch.cuda.device_count())
+    if count == 0 or (more and count < 2):
+        pytest.skip("needs a CUDA device, and two of them to spread weights")
+    losses, weights = differences(student, rows, BASE, tmp_path, processes=count, **more)
+    assert losses < 1e-3
+    assert weights < 1e-2
