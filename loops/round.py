@@ -21,6 +21,7 @@ from loops.graders.base import AskingGrader, Verdict
 from loops.grading import verdicts_of, with_verdict
 from loops.placing.table import Owner
 from loops.scores import Score, Scores, Text
+from loops.stored import Spool
 from loops.tasks.base import Task, student_prompt
 from loops.watching.progress import Listener, Silent
 from students.base import Generation, Student
@@ -80,6 +81,8 @@ class Round:
     begins; None where nothing is kept (an estimate)."""
     before: Path | None = None
     """That folder of the last round whose student was kept; None in the first."""
+    store: Path | None = None
+    """The file that `written` takes when it has many lessons; None where nothing is written (an estimate)."""
     make_room: Callable[[Owner], object] = lambda owner: None
     """Called before the student answers ("student"), scores ("scoring") or something is trained ("training"), so that a
     teacher that shares its memory gives it back."""
@@ -235,6 +238,10 @@ class Round:
             ),
             **more,
         )
+
+    def written(self) -> Spool[Lesson]:
+        """Return where a method puts many lessons, some after the other; `teach` returns its `records()`. One a round."""
+        return Spool(self.store, Lesson)
 
     def keep(self, lessons: Sequence[Lesson], judge: Filter, name: str) -> list[Lesson]:
         """Let a filter judge candidates within the method; what it drops is recorded as any filter's drops are."""

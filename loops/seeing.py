@@ -54,6 +54,7 @@ def round_of(work: Work, index: int, student: Student, caller: Caller, folder: P
         scores=scores,
         seed=work.seed(index, "teach"),
         folder=folder,
+        store=work.folder.round(index) / ".written.jsonl",
         before=work.folder.round(kept[-1]) / "method" if kept else None,
         make_room=work.make_room,
         listener=work.listener,

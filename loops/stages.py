@@ -78,7 +78,7 @@ def teach(work: Work, index: int, student: Student) -> Marker:
         method: Method = work.recipe.make("method", work.recipe.method, "method")
         made: list[Round] = []
 
-        async def ask(caller: Caller) -> list[Lesson]:
+        async def ask(caller: Caller) -> Sequence[Lesson]:
             round_ = round_of(work, index, student, caller, work.folder.without(index, "method"))
             made.append(round_)
             lessons = await method.teach(round_)
@@ -88,6 +88,7 @@ def teach(work: Work, index: int, student: Student) -> Marker:
         candidates = work.asking("teach", counts, ask)
         (round_,) = made
         counts["teach/candidates"] = write_jsonl(folder / "candidates.jsonl", candidates)
+        (folder / ".written.jsonl").unlink(missing_ok=True)  # where a method that writes many had them
         counts["teach/lost"] = write_jsonl(folder / "lost.jsonl", round_.lost)
         outputs.extend(write_told(folder, round_))
         write_jsonl(folder / "dropped_by_method.jsonl", round_.dropped)

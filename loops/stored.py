@@ -147,9 +147,10 @@ class Spool(Generic[R]):
     """Takes records one after the other, and gives them back as a sequence: a list, or past `HELD` a file.
 
     path: the file, which is made only then; what stood there is overwritten. It is whole once `records` was called.
+    None: all of them are held in memory.
     """
 
-    def __init__(self, path: Path, kind: type[R]) -> None:
+    def __init__(self, path: Path | None, kind: type[R]) -> None:
         self._path = path
         self._kind = kind
         self._held: list[R] = []
@@ -158,7 +159,7 @@ class Spool(Generic[R]):
 
     def add(self, record: R) -> None:
         """Take a record."""
-        if self._out is None and len(self._held) < HELD:
+        if self._path is None or (self._out is None and len(self._held) < HELD):
             self._held.append(record)
             return
         if self._out is None:
@@ -177,7 +178,7 @@ class Spool(Generic[R]):
 
     def records(self) -> Sequence[R]:
         """Return what was taken so far; nothing may be added afterwards."""
-        if self._out is None:
+        if self._out is None or self._path is None:
             return self._held
         self._out.close()
         return Stored(self._path, self._kind, self._starts)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -49,28 +50,31 @@ def recipe(lessons: int, seed: int, write: bool) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Many:
-    """Asks for a worked solution of failed problems, one after the other, until there are enough lessons."""
+    """Asks for the solutions of new problems, some thousand at a time, until there are enough lessons."""
 
-    __all__ = ("Many",)
     paper: ClassVar[str] = "none: it measures memory"
     lessons: int = 1000
     """Lessons that it writes."""
 
     async def teach(self, round: Any) -> Any:  # noqa: A002 - the design's word
         """Ask in chunks; what is written is handed to the round's own store."""
+        from lessons.demo import skills as demo
+        from lessons.records import Problem
         from loops.methods.base import together
-        from teachers.prompts.solution import SOLUTION
+        from teachers.prompts.rationale import RATIONALE
 
         missed, made = round.missed, round.written()
         for start in range(0, self.lessons, 2000):
-            asked = [
-                (missed[place % len(missed)], f"{missed[place % len(missed)].problem.question} ({place})")
+            problems = [
+                Problem(question=question, answer=answer, skills=(skill,))
                 for place in range(start, min(start + 2000, self.lessons))
+                for skill in [round.catalog.names[place % len(round.catalog.names)]]
+                for question, answer in [demo.generate(skill, Random(place))]
             ]
-            replies = await together(round.ask(SOLUTION, question=question) for _, question in asked)
+            replies = await together(round.ask(RATIONALE, question=one.question) for one in problems)
             made.extend(
-                round.lesson(attempt.problem, one.value.text, attempt=attempt, calls=(one.call,))
-                for (attempt, _), said in zip(asked, replies, strict=True)
+                round.lesson(problem, one.value, attempt=missed[place % len(missed)], calls=(one.call,))
+                for place, (problem, said) in enumerate(zip(problems, replies, strict=True))
                 for one in said
             )
         return made.records()
@@ -98,6 +102,13 @@ def made_up(count: int, seed: int, skills: tuple[str, ...]) -> Iterator[Any]:
         )  # fmt: skip
 
 
+def begin(folder: Path, lessons: int, seed: int) -> None:
+    """Make a run that stops before its method writes the lessons."""
+    from loops.run import Run
+
+    Run.start(recipe(lessons, seed, True), folder).up_to(1, "teach")
+
+
 def prepare(folder: Path, lessons: int, seed: int) -> None:
     """Make a run that stops before its filters, with made-up candidates."""
     from lessons.jsonl import write_jsonl
@@ -113,14 +124,11 @@ def prepare(folder: Path, lessons: int, seed: int) -> None:
     run.work.folder.finish(1, "teach", outputs, {"teach/candidates": count}, 1.0)
 
 
-def stage(name: str, folder: Path, lessons: int, seed: int) -> dict[str, Any]:
+def stage(name: str, folder: Path) -> dict[str, Any]:
     """Do one stage in this process, and return what it took."""
     from loops.report import write_report
     from loops.run import Run
 
-    if name == "teach":
-        run = Run.start(recipe(lessons, seed, True), folder)
-        run.up_to(1, "teach")
     before, began = peak(), time.perf_counter()
     if name == "report":
         write_report(folder)
@@ -145,9 +153,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.one:
         what, folder = asked.one[0], Path(asked.one[1])
-        lessons = asked.lessons[0]
-        done = prepare(folder, lessons, asked.seed) if what == "prepare" else stage(what, folder, lessons, asked.seed)
-        print(json.dumps(done))
+        made = {"begin": begin, "prepare": prepare}.get(what)
+        print(json.dumps(made(folder, asked.lessons[0], asked.seed) if made else stage(what, folder)))
         return
     with tempfile.TemporaryDirectory() as own:
         into = asked.folder or Path(own)
@@ -159,6 +166,7 @@ def measured(into: Path, sizes: list[int], stages: list[str], seed: int) -> dict
     found: dict[str, dict[str, Any]] = {name: {} for name in stages}
     for size in sizes:
         if "teach" in stages:
+            alone("begin", into / f"teach-{size}", size, seed)
             found["teach"][str(size)] = alone("teach", into / f"teach-{size}", size, seed)
         if set(stages) - {"teach"}:
             alone("prepare", into / f"run-{size}", size, seed)

@@ -1,5 +1,6 @@
 """The method's port: one paper, one class. Its fields are the paper's knobs, `teach` is its algorithm box."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from lessons.records import Lesson
@@ -15,6 +16,9 @@ class Method(Protocol):
     paper: ClassVar[str]
     """Where the algorithm is from, for the index: an arXiv number, or a word on its origin."""
 
-    async def teach(self, round: Round) -> list[Lesson]:  # noqa: A002 - the design's word
-        """Return the round's candidates; what the method itself drops goes through `round.keep`."""
+    async def teach(self, round: Round) -> Sequence[Lesson]:  # noqa: A002 - the design's word
+        """Return the round's candidates; what the method itself drops goes through `round.keep`.
+
+        A method that writes more lessons than memory should hold puts them into `round.written()`.
+        """
         ...

@@ -1,5 +1,6 @@
 """Fine-tune-CoT: the teacher explains, the student learns the explanations (arXiv 2212.10071)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,6 +12,9 @@ from loops.round import Round
 from teachers.prompts.rationale import RATIONALE
 
 __all__ = ["Rationale"]
+
+CHUNK = 5000
+"""Attempts whose rationales are held at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +35,27 @@ class Rationale:
     of: Literal["missed", "all"] = "missed"
     """`missed` explains what the student failed; `all` every examined problem, as in the paper."""
 
-    async def teach(self, round: Round) -> list[Lesson]:  # noqa: A002 - the design's word
+    async def teach(self, round: Round) -> Sequence[Lesson]:  # noqa: A002 - the design's word
         """Ask for rationales, and make each a lesson."""
         attempts = round.missed if self.of == "missed" else [a for a in round.attempts if a.graded]
         sampling = msgspec.structs.replace(
             RATIONALE.sampling, temperature=self.temperature if self.samples > 1 else 0.0
         )
-        told = await together(
-            round.ask(RATIONALE, self.samples, sampling=sampling, question=a.problem.question) for a in attempts
-        )
-        return [
-            round.lesson(
-                a.problem,
-                said.value,
-                attempt=a,
-                skill=a.missing[0] if a.missing else None,
-                calls=(*((a.diagnosis.call,) if a.diagnosis and a.diagnosis.call else ()), said.call),
+        lessons = round.written()
+        for start in range(0, len(attempts), CHUNK):
+            some = attempts[start : start + CHUNK]
+            told = await together(
+                round.ask(RATIONALE, self.samples, sampling=sampling, question=a.problem.question) for a in some
             )
-            for a, replies in zip(attempts, told, strict=True)
-            for said in replies
-        ]
+            lessons.extend(
+                round.lesson(
+                    a.problem,
+                    said.value,
+                    attempt=a,
+                    skill=a.missing[0] if a.missing else None,
+                    calls=(*((a.diagnosis.call,) if a.diagnosis and a.diagnosis.call else ()), said.call),
+                )
+                for a, replies in zip(some, told, strict=True)
+                for said in replies
+            )
+        return lessons.records()

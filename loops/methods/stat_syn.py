@@ -53,7 +53,7 @@ class StatSyn:
         if self.target != "profile" and not self.pairs:
             raise ValueError("target: a control needs pairs, so that as much is asked as for the aim")
 
-    async def teach(self, round: Round) -> list[Lesson]:  # noqa: A002 - the design's word
+    async def teach(self, round: Round) -> Sequence[Lesson]:  # noqa: A002 - the design's word
         """Ask for new problems, then for solutions of each that is new, and keep those that agree."""
         bank = by_skill(round.pool)
         pairs = every_pair(round.missed)
@@ -66,10 +66,11 @@ class StatSyn:
             if bank.get(skill)
         ]
         known = {normal(problem.question) for problem in (*round.problems, *round.pool)} | round.context.held_out
-        candidates: list[Lesson] = []
-        for start in range(0, len(asked), CHUNK):
-            candidates += await self._written(round, asked[start : start + CHUNK], known)
-        return round.keep(candidates, Agreement(at_least=self.agree), "agreement")
+        candidates, judge = round.written(), Agreement(at_least=self.agree)
+        for start in range(0, len(asked), CHUNK):  # a question stands in one chunk only
+            written = await self._written(round, asked[start : start + CHUNK], known)
+            candidates.extend(round.keep(written, judge, "agreement"))
+        return candidates.records()
 
     async def _written(self, round: Round, asked: Sequence[Asked], known: set[str]) -> list[Lesson]:  # noqa: A002
         """Return the lessons on new problems for these pairs; `known` gets their questions."""

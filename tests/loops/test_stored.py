@@ -180,8 +180,8 @@ def test_a_round_whose_lessons_lie_in_files_comes_to_the_same_bytes(
     monkeypatch.setattr(stored, "HELD", 2)
     Run.start(recipe, tmp_path / "files").up_to(2, "learn")
     for index in (1, 2):
-        for name in ("kept.jsonl", "dropped.jsonl", "lessons.jsonl", "contamination.json"):
+        for name in ("candidates.jsonl", "kept.jsonl", "dropped.jsonl", "lessons.jsonl", "contamination.json"):
             one, other = (tmp_path / run / f"rounds/0{index}" / name for run in ("lists", "files"))
             assert one.read_bytes() == other.read_bytes(), (index, name)
     assert (tmp_path / "files/rounds/02/lessons.jsonl").read_bytes().count(b"\n") > 6  # with those of round 1
-    assert not list((tmp_path / "files").rglob(".sieve"))
+    assert not [path for name in (".sieve", ".written*") for path in (tmp_path / "files").rglob(name)]
