@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lessons.errors import GradeError
+from lessons.timing import counts_as
 
 START_SECONDS = 60.0
 """Seconds in which a worker must be ready; loading sympy takes one or two on a quiet machine."""
@@ -86,6 +87,7 @@ class _Worker:
                     continue  # what was still to be written to a dead process is lost
 
 
+@counts_as("load")
 def _started() -> _Worker:
     try:
         return _Worker()
