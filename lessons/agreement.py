@@ -8,6 +8,7 @@ import msgspec
 from lessons.bootstrap import blocks
 from lessons.records import Record
 from lessons.statistics import wilson
+from lessons.timing import inside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +68,8 @@ def kappa(
         listed: problem id -> the names of its subject, where a problem is asked for those only; else it is asked for
             all `skills`.
     """
-    import numpy as np
+    with inside("load"):
+        import numpy as np
 
     names = tuple(dict.fromkeys(skills))
     ids = [problem for problem in first if problem in second]
