@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make the project's own virtual environment (.venv), once. Usage: scripts/setup.sh [--dev]
-# Called by demo.sh and test.sh. Set PYTHON to choose the interpreter (3.11 or newer).
+# Called by demo.sh and test.sh. Set PYTHON to choose the interpreter (3.11 or newer), TUTELAGE_UNLOCKED=1 to take the
+# packages in whatever versions fit.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,7 +9,9 @@ extras="tasks"
 [ "${1:-}" = "--dev" ] && extras="tasks,dev"
 venv="${TUTELAGE_VENV:-.venv}"
 stamp="$venv/.tutelage-$extras"
-wanted="$(cat pyproject.toml scripts/setup.sh | cksum)"
+lock="requirements.lock"
+[ "$extras" = "tasks,dev" ] && lock="requirements-dev.lock"
+wanted="$(cat pyproject.toml scripts/setup.sh "$lock" | cksum)"
 for done in "$stamp" "$venv/.tutelage-tasks,dev"; do  # an environment for development has all that a user's has
   if [ -f "$done" ] && [ "$(cat "$done")" = "$wanted" ]; then exit 0; fi
 done
@@ -42,7 +45,14 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
       || PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu pip install -q 'torch==2.13.0+cpu'
   fi
 fi
-say "tutelage and what it needs"
-pip install -q -e ".[$extras]"
+if [ -n "${TUTELAGE_UNLOCKED:-}" ]; then
+  say "tutelage and what it needs, in whatever versions fit"
+  pip install -q -e ".[$extras]"
+else
+  # Every file is held to its hash; torch and what came with it stand in no lock, see scripts/lock.sh.
+  say "what tutelage needs, as $lock has it"
+  pip install -q --require-hashes --no-deps -r "$lock"
+  pip install -q --no-deps -e .
+fi
 "$venv/bin/python" -m compileall -q -j 2 "$venv/lib" >/dev/null 2>&1 || true
 printf '%s' "$wanted" > "$stamp"
