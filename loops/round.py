@@ -240,7 +240,7 @@ class Round:
         )
 
     def written(self) -> Spool[Lesson]:
-        """Return where a method puts many lessons, some after the other; `teach` returns its `records()`. One a round."""
+        """Return where a method puts many lessons, a few at a time; `teach` returns its `records()`. One a round."""
         return Spool(self.store, Lesson)
 
     def keep(self, lessons: Sequence[Lesson], judge: Filter, name: str) -> list[Lesson]:
