@@ -1,12 +1,15 @@
 """The records that pass between teacher and student. Frozen data, no behaviour; one record is one JSON line."""
 
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
 from lessons.ids import content_id
 
 Role = Literal["system", "user", "assistant"]
+
+FolderName = Annotated[str, msgspec.Meta(pattern=r"^(?!\.\.?$)[^/\\\x00]*$")]
+"""A folder's name in a record; read from a file, it leads nowhere else: no separator, no `.`, no `..`."""
 
 ErrorKind = Literal["format", "arithmetic slip", "wrong plan", "misread question", "gave up", "truncated"]
 """How an attempt went wrong, beside which skills it lacked."""

@@ -8,7 +8,7 @@ import msgspec
 
 from lessons.graders.base import Grader
 from lessons.knobs import Nested
-from lessons.records import Lesson, Message, Record
+from lessons.records import FolderName, Lesson, Message, Record
 from students.objectives.base import Objective
 from students.objectives.sft import Sft
 from students.tracking import Tracking
@@ -122,7 +122,7 @@ class Learned(Record, frozen=True, kw_only=True):
     loss_last: float
     """Mean loss over the last tenth."""
     seconds: float
-    adapter: str
+    adapter: FolderName
     """Folder name of the saved weights, in the folder that learn was given; it holds their content hash. Empty where
     nothing was trained and the student has no weights of its own."""
     losses: tuple[float, ...] = ()

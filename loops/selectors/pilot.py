@@ -7,7 +7,7 @@ import msgspec
 
 from lessons.errors import InputError, TutelageError
 from lessons.ids import content_id
-from lessons.records import Lesson, Record
+from lessons.records import FolderName, Lesson, Record
 from loops.plugins import values_of
 from loops.selectors.base import Choice
 from loops.store import read_record, write_record
@@ -17,7 +17,7 @@ from students.base import Student, Training
 class PilotNote(Record, frozen=True, kw_only=True):
     """`pilot.json` of a pilot's folder: written last, so that what it names is whole."""
 
-    adapter: str
+    adapter: FolderName
     """Name of the folder of its weights."""
     digest: str
     """Of the student."""

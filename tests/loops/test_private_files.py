@@ -1,5 +1,6 @@
 """What a run writes is for its owner alone, whatever the umask; and a run folder of a stranger leads nowhere else."""
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ from loops.export.student import export_student
 from loops.links import refuse_links
 from loops.reading import RunView
 from loops.recipe import resolve
+from loops.records import RoundLearned
 from loops.report import write_report
 from loops.run import Run
-from loops.store import RunFolder
+from loops.store import RunFolder, read_record
 from loops.views.show import show
 
 RECIPE = {
@@ -119,3 +121,16 @@ def test_a_pipe_is_refused_before_anybody_waits_at_it(own_run: Path) -> None:
     os.mkfifo(own_run / "final.json.fifo")
     with pytest.raises(InputError, match="is a pipe or a device"):
         show(own_run)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../secret", "/etc", "a/b", "a\\b", "a\x00b"])
+def test_a_record_names_folders_of_its_own_run_only(name: str, own_run: Path, tmp_path: Path) -> None:
+    path = own_run / "rounds" / "01" / "learned.json"
+    record = json.loads(path.read_text())
+    record["learned"]["adapter"] = name
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError):  # a view takes the record for damaged
+        export_student(own_run, out=tmp_path / "out", index=1)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=r"learned\.json: .*\$\.learned\.adapter"):
+        read_record(path, RoundLearned)  # as the loop does, which goes on only from what is whole
