@@ -52,7 +52,7 @@ def test_paired_difference_is_antisymmetric_and_in_range(gained: int, lost: int,
     assert paired_difference(lost, gained, trials) == pytest.approx((-high, -low))
 
 
-p_values = st.dictionaries(st.text(max_size=5), st.floats(0, 1), min_size=1, max_size=20)
+p_values = st.dictionaries(st.text("abc", max_size=5), st.floats(0, 1), min_size=1, max_size=20)
 
 
 @pytest.fixture(scope="module")

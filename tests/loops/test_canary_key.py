@@ -275,6 +275,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_and_crashed(tmp_path: Path, endpoint: LoopbackServer) -> None:
     endpoint.fault = hanging
     patient = {**recipe(endpoint)["teacher"], "timeout": 60.0, "features": ["n"]}

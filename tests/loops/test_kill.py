@@ -92,10 +92,6 @@ def kill_and_resume(kills: int, tmp_path: Path, seed: int) -> None:
         assert len(server.requests) <= (kills + 1) * undisturbed + 4 * kills
 
 
-def test_killed_twice(tmp_path: Path) -> None:
-    kill_and_resume(2, tmp_path, seed=1)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_killed_ten_times(tmp_path: Path) -> None:

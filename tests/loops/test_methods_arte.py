@@ -325,6 +325,7 @@ RECIPE: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_arte_runs_through_the_loop_and_trains_the_teachers_weights(
     tmp_path: Path, teacher_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -410,6 +410,7 @@ RECIPE: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_leap_runs_through_the_loop_and_again_makes_the_same(tmp_path: Path) -> None:
     for name in ("one", "two"):
         Run.start(resolve(RECIPE), tmp_path / name).to_the_end()

@@ -192,6 +192,7 @@ def counted(folder: Path) -> dict[str, int]:
     return found | {name: int(value) for name, value in of_six}
 
 
+@pytest.mark.slow
 def test_a_whole_loop_calls_nobody_but_loopback(tmp_path: Path, with_a_network: Mapping[str, str]) -> None:
     folder = whole_loop(tmp_path / "it", hooked=True)
     log = folder / "network.log"

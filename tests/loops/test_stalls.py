@@ -176,6 +176,7 @@ def before_it_hangs(folder: Path, method: str) -> None:
     Run.start(path, folder / "run").up_to(1, "teach")
 
 
+@pytest.mark.slow
 def test_a_method_that_hangs_in_python(tmp_path: Path) -> None:
     """A real process: it writes down where it hangs, says how to go on, exits with a code of its own, and resumes."""
     before_it_hangs(tmp_path, "Hangs")

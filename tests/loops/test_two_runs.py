@@ -36,6 +36,7 @@ Run.start(Path(sys.argv[1]), Path(sys.argv[2])).up_to(1, "filter")
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, cache = tmp_path / "recipe.yaml", tmp_path / "cache" / "calls.sqlite"
     monkeypatch.setenv("TUTELAGE_CALLS", str(cache))

@@ -84,6 +84,7 @@ def recipe(server: LoopbackServer) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_it_follows_a_run_through_a_kill_to_its_end(browser: Browser, tmp_path: Path) -> None:
     run, file, answered = tmp_path / "run", tmp_path / "recipe.yaml", 6
 

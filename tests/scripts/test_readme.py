@@ -1,5 +1,7 @@
 """Every command of the README and of the pages is run, in a small form: a new command in them fails here first."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from loops.cli import main
 from loops.recipe import resolve
 
 ROOT = Path(__file__).parents[2]
@@ -52,9 +55,19 @@ def until_ctrl_c(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
 
 
 def tutelage(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from loops.cli import main; main()", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    """Run a command in this process, which has loaded torch already; `test_cli.py` starts the program itself."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    was = sys.argv
+    sys.argv = ["tutelage", *arguments]
+    try:
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.argv = was
+    return subprocess.CompletedProcess(["tutelage", *arguments], int(str(code or 0)), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +166,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / link).exists(), link
 
 
+@pytest.mark.slow
 def test_demo_script_twice(tmp_path: Path) -> None:
     """The demo's script with a tiny student, in this environment: the second time changes nothing."""
     recipe = tmp_path / "tiny.yaml"

@@ -57,6 +57,7 @@ def test_the_same_seed_makes_the_same_lessons(small: Path, tmp_path: Path) -> No
         assert (small / name).read_bytes() == (other / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_it(small: Path, browser: Browser) -> None:  # the fixture skips where none starts
     told = json.loads(script("bench_report.py", str(small), "--opens", "1"))
     assert told["trained rows"] == sum(1 for turn in RunView.open(small).rounds for _ in turn.lessons())

@@ -77,6 +77,7 @@ def differences(
     return apart, max(float((tensors[0][name] - tensors[1][name]).abs().max()) for name in tensors[0])
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(student: HFStudent, rows: list[Lesson], tmp_path: Path) -> None:
     """Over gloo, started by accelerate; shuffled, weighed, with an uneven last step."""
     losses, weights = differences(student, rows, BASE, tmp_path)

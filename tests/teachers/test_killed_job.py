@@ -148,6 +148,7 @@ def check_trials(folder: Path, prompts: int, trials: int) -> None:
         assert len(again.records) - len(cached) <= IN_FLIGHT * SAMPLES
 
 
+@pytest.mark.slow
 def test_after_a_kill_no_more_is_asked_again_than_was_in_flight(tmp_path: Path):
     check_trials(tmp_path, 400, 3)
 

@@ -294,6 +294,7 @@ def test_one_object_over_two_event_loops(monkeypatch: pytest.MonkeyPatch):
     asyncio.run(once(asyncio.run(once(None))))
 
 
+@pytest.mark.slow
 async def test_the_python_of_the_page(fake: FakeServer, folder: Path):
     page = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
     here = {
