@@ -2,7 +2,9 @@
 
 import errno
 import os
+import signal
 import sys
+import threading
 
 from loops.commands.app import app
 
@@ -38,6 +40,7 @@ def main() -> None:
 
     # Read before torch is imported: with two processes on two cores, spinning threads are ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _say_nothing_of_a_second_interrupt()
     try:
         app()
     except InputError as error:
@@ -45,6 +48,7 @@ def main() -> None:
     except BudgetError as error:
         sys.exit(_say(error, 3))
     except StoppedError as error:
+        _end_by_a_signal(error.code)
         sys.exit(_say(error, error.code))
     except TutelageError as error:
         sys.exit(_say(error, 1))
@@ -60,6 +64,26 @@ def main() -> None:
             raise
         told = f"{error.filename or 'a file'}: {error.strerror}; what is done is kept"
         sys.exit(_say(TutelageError(f"{told}: {_OF_THE_DISK[error.errno]}, and the same command goes on"), 5))
+
+
+def _say_nothing_of_a_second_interrupt() -> None:
+    """Have the first Ctrl-C interrupt as ever, and one that comes while the process ends end it without a traceback."""
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell's background ignores it
+    if not heeded or threading.current_thread() is not threading.main_thread():
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        _end_by_a_signal(130)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def _end_by_a_signal(code: int) -> None:
+    """Have SIGINT and SIGTERM end the process at once from now on: all that it still does is to end."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: os._exit(code))
 
 
 def _say(error: Exception, code: int) -> int:

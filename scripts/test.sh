@@ -11,7 +11,7 @@ ruff check .
 ruff format --check .
 pyright
 lint-imports
-# The default tests in two processes; those that are chosen by a mark need the machine, or a server, for themselves.
+# In two processes; tests that need a server or a card have the machine for themselves.
 workers=(-n "${TUTELAGE_TEST_WORKERS:-2}")
-case " $* " in *" -m "* | *" -n "*) workers=() ;; esac
+case " $* " in *" -m vllm"* | *" -m gpu"* | *" -n "*) workers=() ;; esac
 exec python -m pytest ${workers[@]+"${workers[@]}"} "$@"

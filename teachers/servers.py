@@ -199,6 +199,8 @@ def forget_old_logs() -> None:
 
 
 def _created(pid: int) -> float:
+    if not 0 < pid < 2**31:  # a record may say anything
+        raise psutil.NoSuchProcess(pid)
     try:
         # What stands in parentheses may hold anything; field 22, the time of start, is the 20th after it (proc(5)).
         fields = Path("/proc", str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -273,3 +273,42 @@ def test_signals_to_a_command(tmp_path: Path) -> None:
         assert time.monotonic() - began < 8
         assert said.strip().splitlines()[-1] == "tutelage: stopped by SIGTERM; go on with tutelage resume run"
         assert not set(asked(server)[before:]) & held
+
+
+ENDING = """
+import atexit, os, signal, sys
+import typer
+from lessons.errors import StoppedError
+import loops.cli
+
+def second() -> None:  # Ctrl-C once more, while the process ends
+    os.kill(os.getpid(), signal.SIGINT)
+
+atexit.register(second)
+loops.cli.app = typer.Typer()
+
+@loops.cli.app.command()
+def stop(how: str) -> None:
+    if how == "stopped":
+        raise StoppedError("stopped by SIGTERM; go on with ...", code=143)
+    os.kill(os.getpid(), signal.SIGINT)
+
+loops.cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("stopped", 143, "tutelage: stopped by SIGTERM; go on with ..."),
+        ("interrupted", 130, "stopped; the same command goes on from here"),
+    ],
+)
+def test_an_interrupt_while_the_process_ends_is_no_traceback(how: str, code: int, said: str) -> None:
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heeding}\n{ENDING}", how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
