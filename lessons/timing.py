@@ -18,8 +18,8 @@ T = TypeVar("T")
 C = TypeVar("C", bound=Callable[..., Any])
 
 Part = Literal["answer", "score", "learn", "teacher", "load"]
-"""Inside the student's engine: answer, score, learn. teacher: waiting for it. load: imports of heavy libraries, and
-reading weights."""
+"""Inside the student's engine: answer, score, learn. teacher: waiting for it. load: imports of heavy libraries,
+reading weights, and giving their memory back."""
 PARTS: tuple[Part, ...] = get_args(Part)
 
 

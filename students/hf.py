@@ -86,6 +86,7 @@ class HFStudent:
         """
         return HFStudent(self.base, adapter=folder, precision=self.precision, threads=self.threads)
 
+    @counts_as("load")
     def close(self) -> None:
         """Give back the memory of the loaded model; the next call loads it again."""
         self._loaded = None
