@@ -81,9 +81,13 @@ def _say_nothing_of_a_second_interrupt() -> None:
 
 def _end_by_a_signal(code: int) -> None:
     """Have SIGINT and SIGTERM end the process at once from now on: all that it still does is to end."""
+
+    def end(number: int, frame: object) -> None:
+        os._exit(code)
+
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: os._exit(code))
+            signal.signal(number, end)
 
 
 def _say(error: Exception, code: int) -> int:
