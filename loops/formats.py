@@ -8,6 +8,7 @@ A change to what a run folder holds raises `FORMAT` by one where an older tool w
 older folders lack has a default in its record. Runs of each format are kept in `tests/golden`.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -63,3 +64,11 @@ def claim(folder: Path) -> None:
             write_whole(folder / NAME, msgspec.json.encode(_Format(FORMAT)) + b"\n")
         except OSError as error:
             raise InputError(f"{folder}: the run folder cannot be written ({error.strerror})") from error
+
+
+def own_version() -> str:
+    """Return the installed version of tutelage, or "unknown" where it runs uninstalled."""
+    try:
+        return version("tutelage")
+    except PackageNotFoundError:
+        return "unknown"

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -264,7 +263,7 @@ def _info(work: Work, counts: dict[str, int]) -> RunInfo:
     return RunInfo(
         id=work.folder.path.name,
         recipe_digest=work.recipe.digest,
-        version=own_version(),
+        version=formats.own_version(),
         created=now(),
         task=work.recipe.task["id"],
         student=work.base.name,
@@ -287,14 +286,6 @@ def _decided(work: Work) -> str:
 def decided_by_what_is_reported(work: Work) -> bool:
     """Whether the gate chooses the student by the same problems that its reported figure is of."""
     return work.recipe.gate.rule != "always" and not work.split.gate and not work.split.final
-
-
-def own_version() -> str:
-    """Return the installed version of tutelage, or "unknown" where it runs uninstalled."""
-    try:
-        return version("tutelage")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def run_name(stem: str, recipe: Recipe) -> Path:

@@ -7,6 +7,7 @@ What has up to `HELD` records is held in memory as a list, so that small runs ne
 import os
 import re
 import weakref
+from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -32,9 +33,9 @@ _ID = re.compile("[0-9a-f]{16}")
 class _Sequence(Sequence[T]):
     """What every sequence here shares: slices are lists, items are made one at a time."""
 
+    @abstractmethod
     def item(self, place: int) -> T:
         """Return the item at a place, from 0."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, place: int) -> T: ...

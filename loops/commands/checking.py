@@ -65,6 +65,6 @@ def doctor(
 @app.command()
 def version() -> None:
     """Print the version."""
-    from loops.run import own_version
+    from loops.formats import own_version
 
     print(own_version())  # noqa: T201 - the command's answer

@@ -6,7 +6,6 @@ Needs a `vllm` command ($TUTELAGE_VLLM, or .venv-vllm after scripts/setup_vllm.s
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from students.base import Generation
 from students.hf import HFStudent
 from students.open import open_student
 from teachers import servers
+from tests.real_vllm import teacher_model, vllm_command
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
 
@@ -42,17 +42,7 @@ def note(words: str) -> None:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    command = shutil.which(os.environ.get("TUTELAGE_VLLM") or str(ROOT / ".venv-vllm" / "bin" / "vllm"))
-    if command is None:
-        pytest.skip("no vLLM: scripts/setup_vllm.sh makes an environment with one")
-    teacher = os.environ.get("TUTELAGE_TEACHER_MODEL")
-    if not teacher:
-        made = subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / "get_teacher.py")], capture_output=True, text=True
-        )
-        if made.returncode:
-            pytest.skip(f"no model can be had: {made.stderr.strip()}")
-        teacher = made.stdout.strip()
+    command, teacher = vllm_command(), teacher_model()
     from students.wheel import wheel_model
 
     try:

@@ -1,9 +1,5 @@
 """A whole run whose teacher is a real language model: on a vLLM server of our own, and in this process."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,7 @@ from loops.run import Run
 from teachers import servers
 from teachers.accounts import account
 from teachers.ledger import read_calls
+from tests.real_vllm import teacher_model, vllm_command
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = {
@@ -47,17 +44,7 @@ def said(path: Path) -> list[str]:
 @pytest.mark.timeout(900)
 def test_a_vllm_server_shares_the_card_with_the_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Started when it is asked, ended before the student works, started again, ended with the run."""
-    command = shutil.which(os.environ.get("TUTELAGE_VLLM") or str(ROOT / ".venv-vllm" / "bin" / "vllm"))
-    if command is None:
-        pytest.skip("no vLLM: scripts/setup_vllm.sh makes an environment with one")
-    model = os.environ.get("TUTELAGE_TEACHER_MODEL")
-    if not model:
-        made = subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / "get_teacher.py")], capture_output=True, text=True
-        )
-        if made.returncode:
-            pytest.skip(f"no model can be had: {made.stderr.strip()}")
-        model = made.stdout.strip()
+    command, model = vllm_command(), teacher_model()
     monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     teacher = {

@@ -2,13 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.real_vllm import vllm_command
 
 ROOT = Path(__file__).parents[2]
 FAKE = ROOT / "tests" / "teachers" / "fake_vllm.py"
@@ -113,9 +114,7 @@ def test_a_server_that_does_not_serve_the_adapter_is_found_out(tmp_path: Path) -
 @pytest.mark.vllm
 @pytest.mark.timeout(3600)
 def test_a_real_server_on_a_cpu_holds_all_of_it(tmp_path: Path) -> None:
-    command = shutil.which(os.environ.get("TUTELAGE_VLLM") or str(ROOT / ".venv-vllm" / "bin" / "vllm"))
-    if command is None:
-        pytest.skip("no vLLM: scripts/setup_vllm.sh makes an environment with one")
+    command = vllm_command()
     out = tmp_path / "out.json"
     done = checked(
         "--device", "cpu", "--small", "--vllm", command, "--peak-tflops", "0.1", "--json", str(out), seconds=3500
@@ -130,9 +129,7 @@ def test_a_real_server_on_a_cpu_holds_all_of_it(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.timeout(3600)
 def test_on_a_gpu_all_of_it_holds(tmp_path: Path) -> None:
-    command = shutil.which(os.environ.get("TUTELAGE_VLLM") or str(ROOT / ".venv-vllm" / "bin" / "vllm"))
-    if command is None:
-        pytest.skip("no vLLM: scripts/setup_vllm.sh makes an environment with one")
+    command = vllm_command()
     out = tmp_path / "out.json"
     done = checked("--small", "--vllm", command, "--json", str(out), seconds=3500)
     print(done.stdout, done.stderr)

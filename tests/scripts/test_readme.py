@@ -58,7 +58,7 @@ def tutelage(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in this process, which has loaded torch already; `test_cli.py` starts the program itself."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
-    was = sys.argv
+    was, heeds = sys.argv, signal.getsignal(signal.SIGINT)
     sys.argv = ["tutelage", *arguments]
     try:
         with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -67,6 +67,7 @@ def tutelage(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         code = end.code
     finally:
         sys.argv = was
+        signal.signal(signal.SIGINT, heeds)  # a program that ends keeps its own; this one goes on
     return subprocess.CompletedProcess(["tutelage", *arguments], int(str(code or 0)), out.getvalue(), err.getvalue())
 
 
