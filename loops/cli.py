@@ -1,6 +1,7 @@
 """The command `tutelage`. Commands read a recipe or a run folder, and nothing else; heavy parts load when needed."""
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -80,7 +81,10 @@ def _say_nothing_of_a_second_interrupt() -> None:
 
 
 def _end_by_a_signal(code: int) -> None:
-    """Have SIGINT and SIGTERM end the process at once from now on: all that it still does is to end."""
+    """Have SIGINT and SIGTERM end the process at once from now on: all that it still does is to end.
+
+    Nor is it told what was left in the middle: Python and asyncio would, when they collect it.
+    """
 
     def end(number: int, frame: object) -> None:
         os._exit(code)
@@ -88,6 +92,8 @@ def _end_by_a_signal(code: int) -> None:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
+    logging.getLogger("asyncio").disabled = True
+    sys.unraisablehook = lambda _: None
 
 
 def _say(error: Exception, code: int) -> int:

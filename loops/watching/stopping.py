@@ -5,8 +5,10 @@ teacher is asked, when the calls that are out have come back and stand in the le
 """
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -26,6 +28,9 @@ COME_BACK = 30.0
 
 UNWIND = 10
 """Whole seconds in which a process that is to stop now must have ended by itself. Our choice."""
+
+SWALLOWED = 0.01
+"""Seconds until a stop that Python swallowed is raised again: by then the finalizer has ended. Our choice."""
 
 
 class Reason(NamedTuple):
@@ -135,13 +140,15 @@ async def until_stopped(stop: Stop, caller: "Caller", work: Awaitable[T]) -> T:
 def stopped_by_signals(stop: Stop) -> Generator[None]:
     """Have SIGINT (Ctrl-C) and SIGTERM ask the run to stop while the block runs; the second of them stops it now.
 
-    Now means: `Stopped` is raised wherever the process is, and after `UNWIND` seconds the system ends it. Changes
+    Now means: `Stopped` is raised wherever the process is, and after `UNWIND` seconds the system ends it. Where Python
+    would swallow it (in a finalizer, in a weak reference's callback), it is raised again. Changes
     nothing where the block does not run in the main thread, which alone may set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     process = os.getpid()
+    logging.getLogger("asyncio").addFilter(_tells_of_no_stop)  # stays: a task is told of when it is collected
 
     def handle(number: int, frame: "FrameType | None") -> None:
         if os.getpid() != process:  # a child that was forked: what it does is for its parent to say
@@ -154,16 +161,34 @@ def stopped_by_signals(stop: Stop) -> Generator[None]:
             # Not through Python's own streams: the signal may have come in the middle of a write to them.
             os.write(2, b"\nstopping at the next safe point; calls that are out may come back; again: stops now\n")
             return
+        now(stop.reason)
+
+    def now(reason: Reason) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(UNWIND)
-        raise Stopped(stop.reason)
+        raise Stopped(reason)
+
+    def swallowed(what: "sys.UnraisableHookArgs", /) -> None:
+        stopped = what.exc_value
+        if not isinstance(stopped, Stopped):
+            return told(what)
+        signal.signal(signal.SIGALRM, lambda number, frame: now(stopped.reason))
+        signal.setitimer(signal.ITIMER_REAL, SWALLOWED)
 
     before = {number: signal.signal(number, handle) for number in BY_SIGNAL}
+    told, sys.unraisablehook = sys.unraisablehook, swallowed
     stop.owns_process = True
     try:
         yield
     finally:
         stop.owns_process = False
         signal.alarm(0)
+        sys.unraisablehook = told
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tells_of_no_stop(record: logging.LogRecord) -> bool:
+    """Return whether a record of asyncio's is to be told: not of a task that ended because the run was stopped."""
+    told = record.exc_info
+    return not (isinstance(told, tuple) and isinstance(told[1], Stopped))

@@ -275,6 +275,66 @@ def test_signals_to_a_command(tmp_path: Path) -> None:
         assert not set(asked(server)[before:]) & held
 
 
+SWALLOWED = """
+import os, signal, sys, time
+from loops.watching.stopping import Stop, Stopped, stopped_by_signals
+
+class Held:
+    def __del__(self) -> None:  # Python swallows what a finalizer raises
+        os.kill(os.getpid(), signal.SIGTERM)
+
+stop = Stop()
+try:
+    with stopped_by_signals(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason is not None
+        held = Held()
+        del held
+        time.sleep(5)
+        print("went on")
+except Stopped as stopped:
+    print(stopped)
+"""
+
+ABANDONED = """
+import asyncio, gc, os, signal
+from loops.watching.stopping import Stop, Stopped, stopped_by_signals, until_stopped
+
+class Caller:
+    teacher = None
+
+    async def land(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:  # the loop is being closed
+            pass
+
+stop = Stop()
+
+def ask() -> None:
+    async def main() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until_stopped(stop, Caller(), asyncio.sleep(10))
+
+    with stopped_by_signals(stop):
+        asyncio.run(main())
+
+try:
+    ask()
+except Stopped as stopped:
+    print(stopped)
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize("script", [SWALLOWED, ABANDONED], ids=["in a finalizer", "while a teacher is asked"])
+def test_a_second_signal_stops_wherever_it_comes_and_tells_of_no_traceback(script: str) -> None:
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "by SIGTERM\n"), done.stderr
+    assert done.stderr.strip() == "stopping at the next safe point; calls that are out may come back; again: stops now"
+
+
 ENDING = """
 import atexit, os, signal, sys
 import typer
