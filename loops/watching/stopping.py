@@ -170,10 +170,11 @@ def stopped_by_signals(stop: Stop) -> Generator[None]:
 
     def swallowed(what: "sys.UnraisableHookArgs", /) -> None:
         stopped = what.exc_value
-        if not isinstance(stopped, Stopped):
-            return told(what)
-        signal.signal(signal.SIGALRM, lambda number, frame: now(stopped.reason))
-        signal.setitimer(signal.ITIMER_REAL, SWALLOWED)
+        if isinstance(stopped, Stopped):
+            signal.signal(signal.SIGALRM, lambda number, frame: now(stopped.reason))
+            signal.setitimer(signal.ITIMER_REAL, SWALLOWED)
+        else:
+            told(what)
 
     before = {number: signal.signal(number, handle) for number in BY_SIGNAL}
     told, sys.unraisablehook = sys.unraisablehook, swallowed
