@@ -84,8 +84,11 @@ def answering(shape: Shape, *, batch_tokens: int, bfloat16: bool, adapted: bool)
     """
     size = _BFLOAT16 if bfloat16 else _FLOAT32
     weights, cache = shape.parameters * size, batch_tokens * shape.layers * 2 * shape.cache_width * size * _CACHE
+    layer = batch_tokens * size * (5 * shape.width + 3 * shape.inner)  # the prompts go through one layer at a time
     merging = shape.parameters * _FLOAT32 if adapted and bfloat16 else 0
-    return [Part("weights", weights), Part("cache", round(max(cache, merging)))]
+    if merging > cache + layer:  # it is over before anything is answered
+        return [Part("weights", weights), Part("merging", merging)]
+    return [Part("weights", weights), Part("cache", round(cache)), Part("activations", layer)]
 
 
 def learning(shape: Shape, training: Training, *, longest: int, bfloat16: bool, gpu: bool = False) -> list[Part]:

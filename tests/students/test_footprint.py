@@ -126,7 +126,8 @@ def test_answering_holds_its_cache() -> None:
     )
     assert large["cache"] == 100 * small["cache"]
     merged = by_name(answering(SMOL, batch_tokens=1, bfloat16=True, adapted=True))
-    assert merged["cache"] == 4 * SMOL.parameters
+    assert merged["merging"] == 4 * SMOL.parameters
+    assert "merging" not in by_name(answering(SMOL, batch_tokens=100_000, bfloat16=True, adapted=True))
 
 
 @pytest.mark.parametrize(
