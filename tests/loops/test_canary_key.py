@@ -223,6 +223,7 @@ def in_turn(faults: tuple[Fault, ...], after: int) -> Callable[[Seen], Fault | N
     return fault
 
 
+@pytest.mark.slow
 def test_a_whole_run_among_faults_of_every_kind(tmp_path: Path, endpoint: LoopbackServer) -> None:
     endpoint.fault = in_turn(ALL_IN_TURN, after=2)
     command = Command.start(tmp_path, endpoint, "run", "r.yaml", "--into", "run")

@@ -14,6 +14,7 @@ from loops.scaffold import scaffold
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_what_it_writes_passes_its_own_test_and_the_checks(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["new-method", "worst_first", "--into", str(tmp_path)])
     assert told.exit_code == 0, told.output

@@ -159,6 +159,7 @@ PLACE = """() => [
 ]"""
 
 
+@pytest.mark.slow
 def test_a_new_round_comes_in_and_the_reader_stays_where_they_are(browser: Browser, own_run: Path) -> None:
     def read(page: "Page", seen: Seen) -> None:
         says(page, "stopped")
@@ -199,6 +200,7 @@ def test_a_new_round_comes_in_and_the_reader_stays_where_they_are(browser: Brows
         browser.look(url, read)
 
 
+@pytest.mark.slow
 def test_two_readers_see_the_same_and_the_last_state_stays_when_the_server_ends(
     browser: Browser, own_run: Path
 ) -> None:

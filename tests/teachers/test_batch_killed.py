@@ -24,7 +24,7 @@ def digits(messages, sampling) -> Reply:
 
 NUMBERS = ScriptedTeacher(replies=digits)
 CHILD = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, time
 from pathlib import Path
 from lessons.errors import ParseError
 from teachers.base import Sampling
@@ -40,6 +40,11 @@ class Dying(BatchTeacher):
     async def ask(self, messages, sampling):
         await super().ask(messages, sampling)
         os.kill(os.getpid(), signal.SIGKILL)  # before anything is in the ledger
+
+if kill == "second":  # its start is over, and it asks when it is told to
+    Path(folder, "ready").touch()
+    while not Path(folder, "go").exists():
+        time.sleep(0.01)
 
 async def main():
     kind = Dying if kill == "downloaded" else BatchTeacher
@@ -103,15 +108,22 @@ def test_two_processes_that_ask_the_same_share_one_batch(tmp_path):
     with LoopbackBatchServer(NUMBERS, batch_fault=lambda index: BatchFault(polls=20)) as server:
         server.fault = lambda seen: Fault(delay=4.0) if seen.path == "/v1/files" else None
         environment = {**os.environ, "BATCH_KEY": server.key, "PYTHONPATH": str(ROOT)}
+        one, other = tmp_path / "one", tmp_path / "other"  # a ledger each, one record of batches
         children = []
-        for name in ("one", "other"):  # a ledger each, one record of batches
-            (tmp_path / name).mkdir()
-            if name == "other":
-                (tmp_path / name / "batches.sqlite").symlink_to(tmp_path / "one" / "batches.sqlite")
-            command = [sys.executable, "-c", CHILD, str(tmp_path / name), server.base_url, ""]
+
+        def begin(folder: Path, when: str) -> None:
+            folder.mkdir()
+            command = [sys.executable, "-c", CHILD, str(folder), server.base_url, when]
             children.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True))
-            while not server.requests:
-                time.sleep(0.01)
+
+        begin(other, "second")
+        (other / "batches.sqlite").symlink_to(one / "batches.sqlite")
+        while not (other / "ready").exists():
+            time.sleep(0.01)
+        begin(one, "")
+        while not server.requests:
+            time.sleep(0.01)
+        (other / "go").touch()
         assert [child.communicate(timeout=60)[0] for child in children] == ["60\n", "60\n"]
     assert (len(server.paid), set(server.paid.values())) == (60, {1})
     assert len(server.batches) == 1
