@@ -16,6 +16,9 @@ __all__ = ["MathGrader"]
 
 _JOINT = re.compile(r",?\s*\b(?:or|and)\b\s*", re.IGNORECASE)
 _FORMULA = re.compile(r"\$([^$]{1,500})\$")
+_LONE = re.compile(r"[.\s]*\d+[.\s]*")
+"""One number, with nothing before or behind it but dots."""
+_UNDECODED = re.compile(r"[\ufffd\s]+")
 
 
 class _UnreadableAnswer(Exception):  # noqa: N818 - a verdict on its way, not an error
@@ -145,6 +148,11 @@ class MathGrader:
             return True
         if is_prose(other.text) or (one.kind == "number" and len(mentions(other.text)) == 0 and other.text.isalpha()):
             raise _UnreadableAnswer
+        # What an untaught student writes by the thousand is not worth a process.
+        if _UNDECODED.fullmatch(other.text):
+            raise _UnreadableAnswer
+        if len({item.number for item in one.items} - {None}) > 1 and _LONE.fullmatch(other.text):
+            return False
         match shared_pool(self.workers).compare(one.text, other.text, self.seconds):
             case "equal":
                 return True

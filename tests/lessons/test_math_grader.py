@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -137,6 +138,17 @@ def test_same() -> None:
     for one, other in (("", "1"), ("1", "12 or 15"), (r"\sqrt{2}", r"\@#")):
         with pytest.raises(GradeError):
             GRADER.same(one, other)
+
+
+@pytest.mark.parametrize("text", [". 1111111111", "7.", "\ufffd\ufffd\ufffd", "Answer: 5"])
+def test_one_number_or_none_where_several_are_asked_for_is_wrong_without_a_process(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(workers: int) -> Any:
+        raise AssertionError("math-verify was asked")
+
+    monkeypatch.setattr("lessons.graders.math.shared_pool", none)
+    assert MathGrader().grade(Problem(question="Sort.", answer="23, 26, 30, 43"), text).score == 0.0
 
 
 def test_a_hung_checker_is_killed_and_the_next_check_goes_on() -> None:
