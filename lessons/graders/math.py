@@ -14,7 +14,7 @@ from lessons.records import Problem
 
 __all__ = ["MathGrader"]
 
-_JOINT = re.compile(r",?\s*\b(?:or|and)\b\s*", re.IGNORECASE)
+_JOINT = re.compile(r"(?:(?:,|(?<!\s))\s*)?\b(?:or|and)\b\s*", re.IGNORECASE)
 _FORMULA = re.compile(r"\$([^$]{1,500})\$")
 _LONE = re.compile(r"[.\s]*\d+[.\s]*")
 """One number, with nothing before or behind it but dots."""
