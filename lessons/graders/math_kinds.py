@@ -160,6 +160,6 @@ def _split(text: str) -> list[str]:
 def _unassigned(items: list[str]) -> list[str]:
     """Return x = 1, x = 2 as 1, 2; where the names differ they stay, since they say which is which."""
     names = [_ASSIGNED.match(item) for item in items]
-    if len({name[1] if name else None for name in names}) == 1 and names[0] is not None:
-        return [_ASSIGNED.sub("", item, count=1) for item in items]
+    if len({name[1] if name else None for name in names}) == 1:
+        return [item[name.end() :] if name else item for item, name in zip(items, names, strict=True)]
     return items

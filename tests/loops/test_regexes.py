@@ -23,7 +23,6 @@ PROGRAMS = ("math_worker", "__main__")
 """Modules that are programs of their own."""
 BOUNDED = {
     "lessons.graders.choice._LETTER_ALONE": 40, "teachers.prompts.reading._NUMBERING": 20,
-    "lessons.graders.math_kinds._ASSIGNED": 500,  # an answer's region
     r"teachers/vllm_server.py '^\\s*v?(\\d+\\.\\d+[0-9A-Za-z.+-]*)\\s*$'": 500,  # what `vllm --version` prints
 }  # fmt: skip
 """Expression -> characters of the longest text that it is ever given, where that is short."""
