@@ -26,6 +26,7 @@ _DYING = 10.0
 """Seconds that a server without a working engine is given to end by itself before it is ended."""
 _LOOK = 0.1
 """Seconds between two looks at a server that is starting or dying."""
+_VERSION = re.compile(r"v?(\d+\.\d[0-9A-Za-z.+-]*)")
 
 
 class Endpoint(NamedTuple):
@@ -212,7 +213,7 @@ def version_of(executable: str = "vllm", timeout: float = 60.0) -> str | None:
         )
     except (TeacherError, OSError, subprocess.TimeoutExpired):
         return None
-    found = re.findall(r"^\s*v?(\d+\.\d+[0-9A-Za-z.+-]*)\s*$", done.stdout, re.MULTILINE)
+    found = [one[1] for line in done.stdout.splitlines() if (one := _VERSION.fullmatch(line.strip()))]
     return found[-1] if done.returncode == 0 and found else None
 
 

@@ -21,10 +21,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("lessons", "teachers", "students", "loops")
 PROGRAMS = ("math_worker", "__main__")
 """Modules that are programs of their own."""
-BOUNDED = {
-    "lessons.graders.choice._LETTER_ALONE": 40, "teachers.prompts.reading._NUMBERING": 20,
-    r"teachers/vllm_server.py '^\\s*v?(\\d+\\.\\d+[0-9A-Za-z.+-]*)\\s*$'": 500,  # what `vllm --version` prints
-}  # fmt: skip
+BOUNDED = {"lessons.graders.choice._LETTER_ALONE": 40, "teachers.prompts.reading._NUMBERING": 20}
 """Expression -> characters of the longest text that it is ever given, where that is short."""
 OWN = ("loops.ui.live_page._PROGRAM", "loops.ui.live_page._BLOCK")
 """Expressions that are given our own page only, in which no text of a stranger can spell `<script`."""
