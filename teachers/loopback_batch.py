@@ -54,6 +54,8 @@ class FakeBatch:
     status: str = "validating"
     files: dict[str, str] = field(default_factory=dict[str, str])
     """`output_file_id` and `error_file_id`, once it has ended."""
+    looked_at: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while somebody asks how it stands: of two who ask at once, one has it answered, and once."""
 
 
 class LoopbackBatchServer(LoopbackServer):
@@ -130,7 +132,8 @@ class LoopbackBatchServer(LoopbackServer):
             case "GET", ["batches", name]:
                 for batch in self.batches:
                     if batch.id == name:
-                        await self._polled(batch)
+                        async with batch.looked_at:
+                            await self._polled(batch)
                         return 200, _json(_told(batch))
             case _:
                 pass
