@@ -31,6 +31,10 @@ _ATTENTION = 6
 _CACHE = 1.3
 """What the cache of keys and values takes beyond its entries: one layer is copied whenever it grows."""
 
+_WIDTHS, _INNERS = 5, 3
+"""Tensors that a prompt has at once within a layer: what came in, normalised, queries, what attention gives, their sum;
+the feed-forward block's gate, its other half, and their product."""
+
 
 class Shape(NamedTuple):
     """What of a model decides on its memory."""
@@ -84,7 +88,7 @@ def answering(shape: Shape, *, batch_tokens: int, bfloat16: bool, adapted: bool)
     """
     size = _BFLOAT16 if bfloat16 else _FLOAT32
     weights, cache = shape.parameters * size, batch_tokens * shape.layers * 2 * shape.cache_width * size * _CACHE
-    layer = batch_tokens * size * (5 * shape.width + 3 * shape.inner)  # the prompts go through one layer at a time
+    layer = batch_tokens * size * (_WIDTHS * shape.width + _INNERS * shape.inner)  # of one layer: each takes the last's
     merging = shape.parameters * _FLOAT32 if adapted and bfloat16 else 0
     if merging > cache + layer:  # it is over before anything is answered
         return [Part("weights", weights), Part("merging", merging)]

@@ -141,8 +141,8 @@ def stopped_by_signals(stop: Stop) -> Generator[None]:
     """Have SIGINT (Ctrl-C) and SIGTERM ask the run to stop while the block runs; the second of them stops it now.
 
     Now means: `Stopped` is raised wherever the process is, and after `UNWIND` seconds the system ends it. Where Python
-    would swallow it (in a finalizer, in a weak reference's callback), it is raised again. Changes
-    nothing where the block does not run in the main thread, which alone may set handlers.
+    would swallow it (in a finalizer, in a weak reference's callback), it is raised again. Changes nothing where the
+    block does not run in the main thread, which alone may set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -176,6 +176,7 @@ def stopped_by_signals(stop: Stop) -> Generator[None]:
         else:
             told(what)
 
+    alarm = signal.getsignal(signal.SIGALRM)
     before = {number: signal.signal(number, handle) for number in BY_SIGNAL}
     told, sys.unraisablehook = sys.unraisablehook, swallowed
     stop.owns_process = True
@@ -183,7 +184,8 @@ def stopped_by_signals(stop: Stop) -> Generator[None]:
         yield
     finally:
         stop.owns_process = False
-        signal.alarm(0)
+        signal.alarm(0)  # the timer of a stop that was swallowed is the same one
+        signal.signal(signal.SIGALRM, alarm)
         sys.unraisablehook = told
         for number, handler in before.items():
             signal.signal(number, handler)
